@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The HTTP application: every served operation as a route, everything else refused in the API's own words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from pydantic_core import from_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from paletteops_plane import __version__
+from paletteops_plane.auth import authenticate
+from paletteops_plane.contract import CONTRACT, Operation, without_nulls
+from paletteops_plane.errors import ApiError
+from paletteops_plane.openapi import describe
+from paletteops_plane.plane import Plane
+from paletteops_plane.resources import load
+from paletteops_plane.routing import HANDLERS, Call, Handler
+
+log = logging.getLogger(__name__)
+
+
+def create_app(plane: Plane) -> FastAPI:
+    """The application of one plane."""
+    load()
+    app = FastAPI(
+        title="Palette management API, embedded plane",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.plane = plane
+    for operation in sorted(CONTRACT.operations.values(), key=_specific_first):
+        handler = HANDLERS.get(operation.name)
+        if handler is not None:
+            app.add_api_route(
+                operation.path,
+                _endpoint(plane, operation, handler),
+                methods=[operation.method],
+                operation_id=operation.data["operationId"],
+                response_class=Response,
+                response_model=None,
+                status_code=operation.status,
+            )
+    if plane.settings.test_controls:
+        from paletteops_plane.controls import install
+
+        install(app, plane)
+    from paletteops_plane.extensions import install_extensions
+
+    install_extensions(app, plane)
+    app.router.routes.append(Route("/v1/{rest:path}", _NotServed()))
+    app.add_exception_handler(ApiError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(Exception, _answer_failure)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _specific_first(operation: Operation) -> list[tuple[bool, str]]:
+    """Order of matching: a literal segment before a parameter in the same place."""
+    return [(segment.startswith("{"), segment) for segment in operation.path.split("/")]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    plane: Plane = app.state.plane
+
+    async def repeat(seconds: float, function: Callable[[Plane], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                with plane.store.transaction():
+                    function(plane)
+            except Exception:
+                log.exception("a background task failed")
+
+    tasks = [asyncio.create_task(repeat(seconds, function)) for seconds, function in plane.background]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        _limit(plane, request)
+        content = await request.body()
+        with plane.store.transaction():
+            call = _checked(plane, operation, request, content)
+            result = handler(call)
+            response = _answer(operation, result)
+        if "AuditUid" in operation.response_headers:
+            response.headers["AuditUid"] = secrets.token_hex(12)
+        return response
+
+    return endpoint
+
+
+def _limit(plane: Plane, request: Request) -> None:
+    if plane.limiter is not None:
+        plane.limiter.admit(request.client.host if request.client else "", request.url.path)
+
+
+def _checked(plane: Plane, operation: Operation, request: Request, content: bytes) -> Call:
+    headers = request.headers
+    user = None
+    project = ""
+    if operation.scope != "public":
+        user = authenticate(plane, headers.get("apikey"), headers.get("authorization"))
+        project = headers.get("projectuid", "")
+        _check_scope(plane, operation, project)
+    call = Call(plane, operation, user, project, dict(request.path_params))
+    call.base_url = f"{request.url.scheme}://{headers.get('host', request.url.netloc)}"
+    query = request.query_params
+    for parameter in operation.query:
+        value = parameter.read(query.get(parameter.name))
+        if value is not None:
+            call.query[parameter.name] = value
+    if operation.body is not None:
+        call.body = _body(operation, content)
+    return call
+
+
+def _check_scope(plane: Plane, operation: Operation, project: str) -> None:
+    if project and operation.scope == "tenant":
+        raise ApiError("ProjectUidIsNotEmpty", f"{operation.name} is the tenant's: send it without ProjectUid")
+    if not project and operation.scope == "project":
+        raise ApiError("ProjectUidIsEmpty", f"{operation.name} needs the header ProjectUid")
+    if project and plane.store.get("project", project) is None:
+        # Not 404: clients take that as "the object is absent" and would make it again.
+        raise ApiError("OperationForbidden", f"no project with the uid {project!r}", {"projectUid": project})
+
+
+def _body(operation: Operation, content: bytes) -> Any:
+    model = operation.body
+    assert model is not None
+    if not content.strip():
+        if operation.body_required:
+            raise ApiError("InvalidRequest", "the body is missing")
+        content = b"[]" if model.schema.get("type") == "array" else b"{}"
+    try:
+        value = from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        raise ApiError("InvalidRequest", f"the body is not JSON: {error}") from None
+    return model.accept(without_nulls(value))
+
+
+def _answer(operation: Operation, result: Any) -> Response:
+    if isinstance(result, Response):
+        return result
+    if operation.answer is None:
+        return Response(status_code=operation.status)
+    broken = operation.answer.violations(result)
+    if broken:
+        log.error("the answer of %s breaks the contract: %s", operation.name, broken)
+        raise ApiError("InternalError", f"the answer of {operation.name} breaks the contract: {broken}")
+    return json_response(result, operation.status)
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    content = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(content, status_code=status, media_type="application/json", headers=headers)
+
+
+def error_response(error: ApiError) -> Response:
+    return json_response(error.body(secrets.token_hex(12)), error.status, error.headers)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    return error_response(ApiError("PathNotFound", f"there is no {request.method} {request.url.path} here"))
+
+
+async def _answer_failure(request: Request, error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return error_response(ApiError("InternalError", f"{request.method} {request.url.path} failed: see the plane's log"))
+
+
+class _NotServed:
+    """Answers what the management API may have but this plane does not, any method."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        message = f"{request.method} {request.url.path} is not served by this plane"
+        await error_response(ApiError("NotServed", message))(scope, receive, send)

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The resources of the management API: one module each, with its rules and its handlers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+#: The modules that bind handlers to operations.
+MODULES = (
+    "paletteops_plane.resources.health",
+    "paletteops_plane.resources.users",
+    "paletteops_plane.resources.projects",
+)
+
+
+def load() -> None:
+    """Import every module that binds handlers."""
+    for module in MODULES:
+        import_module(module)

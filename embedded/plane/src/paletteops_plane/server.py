@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Serving the application: a socket, uvicorn, and a file that says when it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from paletteops_plane.app import create_app
+from paletteops_plane.plane import Plane, write_private
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; ``OSError`` when the address cannot be had."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready_file: Path | None, ready: dict[str, object]) -> None:
+        super().__init__(config)
+        self._ready_file = ready_file
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._ready_file is not None:
+            write_private(self._ready_file, json.dumps(self._ready) + "\n")
+
+
+def serve(
+    plane: Plane,
+    listener: socket.socket,
+    host: str,
+    ready_file: Path | None = None,
+    certificates: tuple[Path, Path, Path] | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status."""
+    config = uvicorn.Config(
+        create_app(plane),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=str(certificates[1]) if certificates else None,
+        ssl_keyfile=str(certificates[2]) if certificates else None,
+    )
+    port = listener.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    url = f"{'https' if certificates else 'http'}://{shown}:{port}"
+    ready = {"url": url, "pid": os.getpid(), "ca_file": str(certificates[0].resolve()) if certificates else None}
+    server = _Server(config, ready_file, ready)
+    print(f"paletteops-plane: serving {url}", flush=True)
+    server.run(sockets=[listener])
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
+    return 0 if server.started else 1
