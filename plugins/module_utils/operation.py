@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the paletteops.modes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An operation is what a module does: an argument spec and a function of a session. Modules and actions run the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT, Client, Connection
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, summary
+from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER, Run
+
+try:
+    import jmespath
+    import jmespath.exceptions
+
+    JMESPATH_ERROR: Optional[str] = None
+except ImportError as error:
+    JMESPATH_ERROR = str(error)
+
+Spec = Dict[str, Dict[str, Any]]
+Result = Dict[str, Any]
+
+_CONNECTION_TYPES: Spec = {
+    "api_url": {"type": "str"},
+    "api_key": {"type": "str", "no_log": True},
+    "project": {"type": "str"},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "timeout": {"type": "int", "default": 30},
+    "retries": {"type": "int", "default": 5},
+}
+
+#: The options by which every module reaches the plane.
+CONNECTION_SPEC: Spec = {
+    name: dict(entry, fallback=(env_fallback, [ENVIRONMENT[name]])) for name, entry in _CONNECTION_TYPES.items()
+}
+
+INFO_SPEC: Spec = {"name": {"type": "str"}, "query": {"type": "str"}}
+
+
+@dataclasses.dataclass
+class Session:
+    """What an operation works with.
+
+    params      the task's options, typed
+    check_mode  nothing may be written
+    diff        whether the task shows a diff
+    client      the management API
+    run         what the tasks of this run share
+    tell        shows the user a line of progress
+    warn        shows the user a warning
+    """
+
+    params: Dict[str, Any]
+    check_mode: bool
+    diff: bool
+    client: Client
+    run: Run
+    tell: Callable[[str], None]
+    warn: Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """``run`` returns the task's result and raises PaletteError where it fails."""
+
+    options: Spec
+    run: Callable[[Session], Result]
+    required_if: Tuple[Any, ...] = ()
+    mutually_exclusive: Tuple[Any, ...] = ()
+    connects: bool = True
+
+    @property
+    def argument_spec(self) -> Spec:
+        return dict(self.options, **CONNECTION_SPEC) if self.connects else dict(self.options)
+
+    @property
+    def constraints(self) -> Dict[str, List[Any]]:
+        return {"required_if": list(self.required_if), "mutually_exclusive": list(self.mutually_exclusive)}
+
+
+def session_of(
+    operation: Operation,
+    params: Dict[str, Any],
+    check_mode: bool,
+    diff: bool,
+    folder: Optional[str],
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Session:
+    run = Run(folder)
+    connection = Connection.of(params) if operation.connects else Connection("http://none.invalid", "none")
+    return Session(params, check_mode, diff, Client(connection, run), run, tell, warn)
+
+
+def run_module(operation: Operation) -> None:
+    """A module's main: runs the operation in a process of its own."""
+    module = AnsibleModule(argument_spec=operation.argument_spec, supports_check_mode=True, **operation.constraints)
+    try:
+        session = session_of(
+            operation,
+            plain(module.params),
+            module.check_mode,
+            module._diff,
+            os.environ.get(RUN_FOLDER),
+            tell=lambda line: None,
+            warn=module.warn,
+        )
+        result = operation.run(session)
+    except PaletteError as error:
+        module.fail_json(**summary(error))
+    module.exit_json(**result)
+
+
+def plain(value: Any) -> Any:
+    """The value without Ansible's tags on strings and containers, which other libraries do not know."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
+
+
+def shaped(items: List[Dict[str, Any]], query: Optional[str]) -> Any:
+    """What is left of a list after a JMESPath query; the list itself where there is none."""
+    if not query:
+        return items
+    if JMESPATH_ERROR:
+        raise PaletteError(
+            f"The option query needs the Python library jmespath, which cannot be imported ({JMESPATH_ERROR}). "
+            "Install it for the Python that runs this: python -m pip install jmespath."
+        )
+    try:
+        return jmespath.search(query, items)
+    except jmespath.exceptions.JMESPathError as error:
+        raise PaletteError(f"query is not a valid JMESPath expression: {error}. Correct '{query}'.") from None
+
+
+def info_operation(
+    plural: str, read: Callable[[Session], Iterable[Dict[str, Any]]], options: Optional[Spec] = None
+) -> Operation:
+    """An operation that only reads: the items of ``read``, as ``plural``, shaped by the option ``query``."""
+
+    def run(session: Session) -> Result:
+        return {"changed": False, plural: shaped(list(read(session)), session.params["query"])}
+
+    return Operation(dict(INFO_SPEC, **(options or {})), run)

@@ -1,0 +1,278 @@
+# Copyright: (c) 2026, the paletteops.modes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one way in which an object of the plane is brought to the state that a task names.
+
+Find, compare, create or update or delete, report: check mode, diff, races, interrupted creations and secrets are
+settled here for every resource. A resource says only what is particular to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple, Type
+
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import ApiError, PaletteError, UncertainError
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
+    Field,
+    Values,
+    argument_spec,
+    changed_fields,
+    merge,
+    missing,
+    public,
+)
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, Result, Session, Spec
+from ansible_collections.paletteops.modes.plugins.module_utils.run import ABSENCE_HOLDS, Index
+
+STATE_SPEC: Spec = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+
+#: How Palette stores a tag without a value.
+NO_VALUE = "spectro__tag"
+
+
+def tags_to_labels(tags: Dict[str, Any]) -> Dict[str, str]:
+    return {str(key): str(value) if value not in (None, "") else NO_VALUE for key, value in tags.items()}
+
+
+def labels_to_tags(labels: Dict[str, str]) -> Dict[str, str]:
+    return {key: "" if value == NO_VALUE else value for key, value in labels.items()}
+
+
+NAME = Field("name", api="metadata.name")
+DESCRIPTION = Field("description", api="metadata.annotations.description")
+TAGS = Field("tags", api="metadata.labels", type="dict", encode=tags_to_labels, decode=labels_to_tags)
+
+
+class Resource:
+    """One object of the plane, as a task names it.
+
+    A subclass names its ``kind`` (a word in snake case: the key of the return value), its ``fields`` and its
+    ``behaviour`` options, and says how it is listed, read, made, changed and removed. ``before`` and ``after`` are in
+    option names; ``raw`` is the API's object.
+    """
+
+    kind: ClassVar[str]
+    fields: ClassVar[Tuple[Field, ...]]
+    behaviour: ClassVar[Spec] = {}
+    lists: ClassVar[Tuple[str, ...]] = ()  #: names that purge takes
+    tenant: ClassVar[bool] = False  #: lives in the tenant's scope, whatever the project
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.client = session.client
+        self.run = session.run
+        self.params = session.params
+        self.warnings: List[str] = []
+
+    # --- what a resource says of itself ------------------------------------------------------------------------------------
+
+    def table(self) -> Tuple[Field, ...]:
+        """The fields of this object; more than ``fields`` where a cloud adds its own."""
+        return self.fields
+
+    def listing(self) -> List[Dict[str, Any]]:
+        """All objects of the kind as ``{name, uid, …}``, from one bulk call."""
+        raise NotImplementedError
+
+    def read(self, uid: str) -> Optional[Dict[str, Any]]:
+        """The API's object, None where it does not exist."""
+        raise NotImplementedError
+
+    def observe(self, raw: Dict[str, Any]) -> Values:
+        """What is, in option names."""
+        raise NotImplementedError
+
+    def wanted(self, before: Optional[Values]) -> Values:
+        """What the task names, references and version ranges resolved."""
+        return {field.name: self.params.get(field.name) for field in self.table()}
+
+    def check(self, before: Optional[Values], after: Values) -> None:
+        """Raises PaletteError where what is to be breaks a rule. Runs before any write."""
+
+    def create(self, after: Values) -> str:
+        raise NotImplementedError
+
+    def update(self, raw: Dict[str, Any], before: Values, after: Values) -> None:
+        raise NotImplementedError
+
+    def delete(self, raw: Dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def pending(self, raw: Dict[str, Any]) -> bool:
+        """Whether something else than the fields is to be done to an existing object, such as an approval."""
+        return False
+
+    def settle(self, uid: str, changed: bool) -> Result:
+        """After the object is as wanted: waits where the task asks for it. Returns more of the task's result."""
+        return {}
+
+    def settle_absent(self, uid: str) -> None:
+        """After the deletion was asked for."""
+
+    # --- names -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return str(self.params["name"])
+
+    @property
+    def title(self) -> str:
+        """The object in a sentence."""
+        return f"{self.kind.replace('_', ' ')} '{self.name}'"
+
+    @property
+    def scope(self) -> str:
+        return "" if self.tenant else self.client.scope
+
+    def identity(self) -> Dict[str, Any]:
+        """The values by which the object is found in its listing."""
+        return {"name": self.name}
+
+    def record_name(self) -> str:
+        """The name under which check mode notes the object."""
+        return "@".join(str(value) for value in self.identity().values())
+
+    def key(self) -> str:
+        """The name under which the run notes what it knows of this kind in this scope."""
+        return self.client.key(self.kind, tenant=self.tenant)
+
+    def index(self) -> Index:
+        return self.run.index(self.key(), self.listing)
+
+    def locate(self, fresh: bool = False) -> Optional[Dict[str, Any]]:
+        """The API's object by its name; an entry that turns out to be stale is looked up anew."""
+        index = self.index()
+        if fresh:
+            index.forget()
+        for _attempt in range(2):
+            entry = index.find(patience=ABSENCE_HOLDS, **self.identity())
+            if entry is None:
+                return None
+            raw = self.read(entry["uid"])
+            if raw is not None:
+                return raw
+            index.forget()
+        return None
+
+    # --- the one way -----------------------------------------------------------------------------------------------------------
+
+    def ensure(self) -> Result:
+        if self.params["state"] == "absent":
+            return self.ensure_absent()
+        raw = self.locate()
+        before = self.observe(raw) if raw else None
+        if self.session.check_mode:
+            foretold = self.run.predicted(self.key(), self.record_name())
+            if foretold:
+                raw, before = (raw if foretold["spec"] else None), foretold["spec"]
+        after = self.plan(before)
+        if before is None:
+            if self.session.check_mode:
+                return self.report(None, after, "")
+            uid, raw = self.make(after)
+            if raw is None:
+                return self.report(None, after, uid, self.settle(uid, True))
+            before = self.observe(raw)  # somebody else was quicker, or this run before it was interrupted
+            after = self.plan(before)
+        uid = str((raw or {}).get("metadata", {}).get("uid", ""))
+        changed = self.differs(before, after) or (raw is not None and self.pending(raw))
+        if self.session.check_mode:
+            return self.report(before, after, uid, changed=changed)
+        if changed and raw is not None:
+            self.update(raw, before, after)
+        return self.report(before, after, uid, self.settle(uid, changed), changed=changed)
+
+    def plan(self, before: Optional[Values]) -> Values:
+        """What is to be. Raises before anything is written where it cannot be."""
+        wanted = self.wanted(before)
+        after = merge(self.table(), before, wanted, self.params.get("purge") or [], "")
+        if before is None:
+            lacking = missing(self.table(), after)
+            if lacking:
+                raise PaletteError(
+                    f"{self.title.capitalize()} does not exist yet, and to make it these options are missing: "
+                    f"{', '.join(lacking)}. Name them."
+                )
+        self.check(before, after)
+        return after
+
+    def differs(self, before: Values, after: Values) -> bool:
+        secrets_sent = self.params.get("update_secrets") == "always"
+        fields = [field for field in self.table() if not field.secret]
+        return bool(changed_fields(fields, public(fields, before), public(fields, after))) or secrets_sent
+
+    def make(self, after: Values) -> Tuple[str, Optional[Dict[str, Any]]]:
+        """Creates the object. Returns its uid, and the API's object where it turned out to be there already."""
+        for attempt in range(self.client.connection.retries + 1):
+            try:
+                uid = self.create(after)
+                self.index().add(dict(self.identity(), uid=uid))
+                return uid, None
+            except UncertainError:
+                raw = self.locate(fresh=True)
+                if raw is not None:
+                    return str(raw["metadata"]["uid"]), None
+                if attempt == self.client.connection.retries:
+                    raise
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                raw = self.locate(fresh=True)
+                if raw is None:
+                    raise
+                return str(raw["metadata"]["uid"]), raw
+        raise AssertionError("unreachable")
+
+    def ensure_absent(self) -> Result:
+        raw = self.locate()
+        before = self.observe(raw) if raw else None
+        if self.session.check_mode:
+            foretold = self.run.predicted(self.key(), self.record_name())
+            if foretold:
+                before = foretold["spec"]
+            if before is not None:
+                self.run.predict(self.key(), self.record_name(), None)
+        elif raw is not None:
+            uid = str(raw["metadata"]["uid"])
+            self.delete(raw)
+            self.settle_absent(uid)
+            self.index().drop(uid)
+        return self.outcome(before is not None, before, None, {})
+
+    # --- reporting ---------------------------------------------------------------------------------------------------------------
+
+    def report(
+        self,
+        before: Optional[Values],
+        after: Values,
+        uid: str,
+        more: Optional[Result] = None,
+        changed: bool = True,
+    ) -> Result:
+        shown = public(self.table(), after)
+        if self.session.check_mode:
+            self.run.predict(self.key(), self.record_name(), shown)
+        return self.outcome(changed, before, after, dict({self.kind: dict(shown, uid=uid)}, **(more or {})))
+
+    def outcome(self, changed: bool, before: Optional[Values], after: Optional[Values], more: Result) -> Result:
+        result: Result = dict(more, changed=changed)
+        if self.session.diff:
+            header = f"{self.title}{' in project ' + self.scope if self.scope else ''}"
+            result["diff"] = {
+                "before": public(self.table(), before) if before is not None else "",
+                "after": public(self.table(), after) if after is not None else "",
+                "before_header": header,
+                "after_header": header,
+            }
+        return result
+
+
+def resource_operation(resource: Type[Resource], required_if: Sequence[Any] = ()) -> Operation:
+    """The operation of a resource's module."""
+    options: Spec = dict(argument_spec(resource.fields), **STATE_SPEC)
+    options["name"] = {"type": "str", "required": True}
+    if resource.lists:
+        options["purge"] = {"type": "list", "elements": "str", "choices": list(resource.lists), "default": []}
+    options.update(resource.behaviour)
+    return Operation(options, lambda session: resource(session).ensure(), required_if=tuple(required_if))
