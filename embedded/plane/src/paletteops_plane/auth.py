@@ -34,7 +34,6 @@ class User:
     """The one who calls."""
 
     uid: str
-    email: str
 
 
 def _digest(key: str) -> str:
@@ -50,7 +49,10 @@ def create_api_key(
     metadata: dict[str, Any] = {"name": name, "creationTimestamp": now, "lastModifiedTimestamp": now}
     if annotations:
         metadata["annotations"] = annotations
-    spec: dict[str, Any] = {"user": {"uid": user.uid, "emailId": user.name}}
+    owner = user.body["spec"]
+    spec: dict[str, Any] = {
+        "user": {"uid": user.uid, "firstName": owner["firstName"], "lastName": owner["lastName"]}
+    }
     if expiry is not None:
         spec["expiry"] = rfc3339(expiry)
     document = Document(
@@ -79,8 +81,7 @@ def by_api_key(plane: Plane, key: str) -> User:
     expiry = document.body["spec"].get("expiry")
     if expiry and parse(expiry) <= plane.clock.now():
         raise ApiError("ApiKeyExpired", f"the API key expired at {expiry}", {"uid": document.uid})
-    owner = document.body["spec"]["user"]
-    return User(owner["uid"], owner["emailId"])
+    return User(document.body["spec"]["user"]["uid"])
 
 
 def hash_password(password: str) -> str:
@@ -99,12 +100,12 @@ def sign_in(plane: Plane, email: str, password: str) -> str:
     salt, digest = stored.split(":")
     if not hmac.compare_digest(_scrypt(password, bytes.fromhex(salt)), digest) or user is None:
         raise ApiError("LoginFailed", "the email address or the password is wrong")
-    return issue_token(plane, User(user.uid, user.name))
+    return issue_token(plane, User(user.uid))
 
 
 def issue_token(plane: Plane, user: User) -> str:
     now = plane.clock.now()
-    claims = {"sub": user.uid, "email": user.email, "iat": now, "exp": now + TOKEN_LIFETIME}
+    claims = {"sub": user.uid, "iat": now, "exp": now + TOKEN_LIFETIME}
     return jwt.encode(claims, plane.secret("tokens"), algorithm="HS256")
 
 
@@ -125,7 +126,7 @@ def by_token(plane: Plane, token: str) -> User:
     user = plane.store.get("user", claims["sub"])
     if user is None:
         raise ApiError("TokenInvalid", "the token's user does not exist any more")
-    return User(user.uid, user.name)
+    return User(user.uid)
 
 
 def authenticate(plane: Plane, api_key: str | None, authorization: str | None) -> User:

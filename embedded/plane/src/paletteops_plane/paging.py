@@ -20,12 +20,20 @@ Item = TypeVar("Item")
 PAGE_SIZE = 50
 
 
-def page(items: Sequence[Item], query: dict[str, Any]) -> tuple[list[Item], dict[str, Any]]:
-    """The part of the list that the query (``limit``, ``offset``, ``continue``) asks for, and its ``listmeta``."""
-    limit = query.get("limit") or PAGE_SIZE
+def page(
+    items: Sequence[Item], query: dict[str, Any], *, zero_is_all: bool = False
+) -> tuple[list[Item], dict[str, Any]]:
+    """The part of the list that the query (``limit``, ``offset``, ``continue``) asks for, and its ``listmeta``.
+
+    ``zero_is_all``: for the lists of which the vendor's SDK asks ``limit=0`` and takes the answer as whole.
+    """
+    limit = query.get("limit", PAGE_SIZE)
     if limit < 0:
         raise ApiError("InvalidRequest", f"the parameter limit is {limit}, below 0", {"field": "limit"})
-    limit = min(limit, PAGE_SIZE)
+    if limit == 0 and zero_is_all:
+        limit = max(len(items), 1)
+    elif limit == 0 or limit > PAGE_SIZE:
+        limit = PAGE_SIZE
     offset = _decode(query["continue"]) if query.get("continue") else query.get("offset", 0)
     if offset < 0:
         raise ApiError("InvalidRequest", f"the parameter offset is {offset}, below 0", {"field": "offset"})

@@ -123,6 +123,7 @@ def _fill(plane: Plane) -> None:
     settings, store = plane.settings, plane.store
     with store.transaction():
         store.set_setting("tenant_uid", new_uid())
+        store.set_setting("began", plane.clock.timestamp())
         password = secrets.token_urlsafe(18)
         user = Document(kind="user", name=ADMIN_EMAIL, body={"_password": hash_password(password)})
         user.body |= {

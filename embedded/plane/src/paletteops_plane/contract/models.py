@@ -198,16 +198,20 @@ def _describe(error: ValidationError, where: str) -> tuple[str, dict[str, Json]]
 
 def _shown(value: Json, path: str) -> str:
     """A value as an error may show it: short, and nothing where the field may hold a secret or a whole document."""
-    if isinstance(value, dict | list) or is_secret_name(path.rsplit(".", 1)[-1]):
+    if isinstance(value, (dict, list)) or is_secret_name(path.rsplit(".", 1)[-1]):
         return ""
     return repr(value)[:80]
 
 
-_SECRET = re.compile(r"secret|password|token|credential|apikey|accesskey|privatekey", re.IGNORECASE)
+#: Names of fields that hold a secret, or free text in which one may stand.
+_SECRET = re.compile(
+    r"(secret|password|token|api_?key|access_?key|secret_?key|private_?key|credentials|values?|content|external_?id)$",
+    re.IGNORECASE,
+)
 
 
 def is_secret_name(name: str) -> bool:
-    return bool(_SECRET.search(name))
+    return bool(_SECRET.search(name.partition("[")[0]))
 
 
 def without_nulls(value: Json) -> Json:

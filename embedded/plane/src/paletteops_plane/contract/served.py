@@ -152,6 +152,10 @@ _OPERATIONS = {
         GET /v1/spectroclusters/{uid}/assets/kubeconfig
         GET /v1/spectroclusters/{uid}/assets/kubeconfigclient
         PATCH /v1/spectroclusters/{uid}/clusterConfig/clusterMetaAttribute
+        GET /v1/spectroclusters/{uid}/features/backup
+        GET /v1/spectroclusters/{uid}/features/complianceScan
+        GET /v1/spectroclusters/{uid}/config/rbacs
+        GET /v1/spectroclusters/{uid}/config/namespaces
 
         GET /v1/cloudconfigs/aws/{configUid}
         PUT /v1/cloudconfigs/aws/{configUid}/clusterConfig

@@ -10,6 +10,10 @@ MODULES = (
     "paletteops_plane.resources.health",
     "paletteops_plane.resources.users",
     "paletteops_plane.resources.projects",
+    "paletteops_plane.resources.accounts",
+    "paletteops_plane.resources.gateways",
+    "paletteops_plane.resources.registries",
+    "paletteops_plane.resources.packs",
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from paletteops_plane.errors import ApiError, invalid, name_taken
+from paletteops_plane.errors import ApiError, name_taken
+from paletteops_plane.metadata import replace, required_name
 from paletteops_plane.paging import page
 from paletteops_plane.routing import Call, operation, visible
 from paletteops_plane.store import Document, NameTaken
@@ -19,7 +20,7 @@ _CONTENT = ("cluster", "clusterprofile", "cloudaccount")
 @operation("POST /v1/projects")
 def create(call: Call) -> dict[str, Any]:
     metadata, spec = call.body.get("metadata", {}), call.body.get("spec", {})
-    document = Document(kind=KIND, name=_name(metadata), body={})
+    document = Document(kind=KIND, name=required_name(metadata, "project"), body={})
     document.body = {
         "metadata": call.plane.new_metadata(
             document.name, document.uid, metadata.get("labels"), metadata.get("annotations")
@@ -130,20 +131,8 @@ def _project(call: Call) -> Document:
     return call.find(KIND, call.path["uid"], "project")
 
 
-def _name(metadata: dict[str, Any]) -> str:
-    name: str = metadata.get("name", "").strip()
-    if not name:
-        raise invalid("body.metadata.name: a project needs a name", field="body.metadata.name")
-    return name
-
-
-def _replace_metadata(call: Call, document: Document, metadata: dict[str, Any]) -> None:
-    """Name, labels and annotations as sent; a map that is not sent is emptied, as the vendor's update does."""
-    document.name = document.body["metadata"]["name"] = _name(metadata)
-    for aspect in ("labels", "annotations"):
-        document.body["metadata"].pop(aspect, None)
-        if metadata.get(aspect):
-            document.body["metadata"][aspect] = metadata[aspect]
+def _replace_metadata(call: Call, document: Document, sent: dict[str, Any]) -> None:
+    replace(document, sent, "project")
     try:
         call.plane.touch(document)
     except NameTaken as taken:
