@@ -13,7 +13,8 @@ import random
 import time
 import urllib.parse
 import urllib.request
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
     ApiError,
@@ -30,7 +31,7 @@ try:
     import urllib3.exceptions
     import urllib3.util
 
-    URLLIB3_ERROR: Optional[str] = None
+    URLLIB3_ERROR: str | None = None
 except ImportError as error:
     URLLIB3_ERROR = str(error)
 
@@ -56,14 +57,14 @@ class Connection:
 
     api_url: str
     api_key: str = dataclasses.field(repr=False)
-    project: Optional[str] = None
+    project: str | None = None
     validate_certs: bool = True
-    ca_path: Optional[str] = None
+    ca_path: str | None = None
     timeout: int = 30
     retries: int = 5
 
     @classmethod
-    def of(cls, params: Dict[str, Any]) -> "Connection":
+    def of(cls, params: dict[str, Any]) -> Connection:
         """From the connection options of a task. Raises PaletteError where one that is needed is not set."""
         for option in ("api_url", "api_key"):
             if not params.get(option):
@@ -101,7 +102,7 @@ class Client:
         self.run = run
         self.limit = RateLimit(connection.api_url)
         self._pool: Any = None
-        self._project_uid: Optional[str] = None
+        self._project_uid: str | None = None
 
     # --- scope ---------------------------------------------------------------------------------------------------
 
@@ -110,12 +111,12 @@ class Client:
         """The project's name; empty for the tenant."""
         return self.connection.project or ""
 
-    def projects(self) -> List[Dict[str, str]]:
+    def projects(self) -> list[dict[str, str]]:
         """All projects as ``{name, uid}``."""
         answer = self.get("/v1/dashboard/projects/metadata", tenant=True)
         return [item["metadata"] for item in answer["items"]]
 
-    def project_uid(self) -> Optional[str]:
+    def project_uid(self) -> str | None:
         """The uid of the project in whose scope calls are made; None for the tenant. Raises where it does not exist."""
         if not self.scope:
             return None
@@ -139,14 +140,14 @@ class Client:
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def get(self, path: str, query: Optional[Dict[str, Any]] = None, tenant: bool = False) -> Any:
+    def get(self, path: str, query: dict[str, Any] | None = None, tenant: bool = False) -> Any:
         return self.request("GET", path, query=query, tenant=tenant)
 
-    def search(self, path: str, body: Any, query: Optional[Dict[str, Any]] = None, tenant: bool = False) -> Any:
+    def search(self, path: str, body: Any, query: dict[str, Any] | None = None, tenant: bool = False) -> Any:
         """A POST that only reads."""
         return self.request("POST", path, body=body, query=query, tenant=tenant, repeatable=True)
 
-    def create(self, path: str, body: Any, query: Optional[Dict[str, Any]] = None, tenant: bool = False) -> str:
+    def create(self, path: str, body: Any, query: dict[str, Any] | None = None, tenant: bool = False) -> str:
         """A POST that makes something; returns its uid. Not repeated: see UncertainError."""
         answer = self.request("POST", path, body=body, query=query, tenant=tenant, repeatable=False)
         return str((answer or {}).get("uid") or "")
@@ -157,7 +158,7 @@ class Client:
     def patch(self, path: str, body: Any = None, tenant: bool = False) -> None:
         self.request("PATCH", path, body=body, tenant=tenant)
 
-    def delete(self, path: str, query: Optional[Dict[str, Any]] = None, body: Any = None, tenant: bool = False) -> bool:
+    def delete(self, path: str, query: dict[str, Any] | None = None, body: Any = None, tenant: bool = False) -> bool:
         """Returns False where there was nothing to delete, a repeated call that had been carried out included."""
         try:
             self.request("DELETE", path, query=query, body=body, tenant=tenant)
@@ -167,7 +168,7 @@ class Client:
             return False
         return True
 
-    def find(self, path: str, query: Optional[Dict[str, Any]] = None, tenant: bool = False) -> Any:
+    def find(self, path: str, query: dict[str, Any] | None = None, tenant: bool = False) -> Any:
         """Like get, None where it does not exist."""
         try:
             return self.get(path, query=query, tenant=tenant)
@@ -178,7 +179,7 @@ class Client:
 
     def pages(self, path: str, body: Any = None, tenant: bool = False) -> Iterator[Any]:
         """The items of a list, page after page, by GET or (with a body) by a POST that searches."""
-        query: Dict[str, Any] = {"limit": PAGE}
+        query: dict[str, Any] = {"limit": PAGE}
         while True:
             answer = self.get(path, query, tenant) if body is None else self.search(path, body, query, tenant)
             yield from answer.get("items") or []
@@ -192,7 +193,7 @@ class Client:
         method: str,
         path: str,
         body: Any = None,
-        query: Optional[Dict[str, Any]] = None,
+        query: dict[str, Any] | None = None,
         tenant: bool = False,
         repeatable: bool = True,
     ) -> Any:
@@ -206,7 +207,7 @@ class Client:
             project_uid = self.project_uid()
             if project_uid:
                 headers["ProjectUid"] = project_uid
-        data: Optional[bytes] = None
+        data: bytes | None = None
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
@@ -245,10 +246,12 @@ class Client:
             else:
                 asked = 0.0
                 time.sleep(pause)
-        raise UnreachableError(f"No call to {self.connection.api_url} was allowed: retries is {self.connection.retries}.")
+        raise UnreachableError(
+            f"No call to {self.connection.api_url} was allowed: retries is {self.connection.retries}."
+        )
 
     @staticmethod
-    def pause(attempt: int, retry_after: Optional[str]) -> float:
+    def pause(attempt: int, retry_after: str | None) -> float:
         """Seconds before the next try: what the plane asks for, or a doubling time with jitter."""
         try:
             asked = float(retry_after or "")
@@ -260,7 +263,7 @@ class Client:
         """The pool of kept connections: directly, or by the proxy which the environment names for this address."""
         if self._pool is None:
             parts = urllib.parse.urlsplit(self.connection.api_url)
-            options: Dict[str, Any] = {
+            options: dict[str, Any] = {
                 "retries": False,
                 "timeout": urllib3.util.Timeout(connect=self.connection.timeout, read=self.connection.timeout),
                 "maxsize": 4,

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Dict, Iterable, List, Optional
+from collections.abc import Iterable
+from typing import Any
 
 
 class PaletteError(Exception):
@@ -46,7 +47,7 @@ class UnreachableError(PaletteError):
     """Nothing answered, or the connection could not be trusted."""
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> List[str]:
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names that look most like ``name``, best first; all of them where there are few."""
     names = sorted({str(item) for item in known})
     close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
@@ -72,7 +73,7 @@ def unknown(kind: str, name: str, known: Iterable[str], way_out: str = "", **det
     return PaletteError(f"{text} {way_out}".strip(), **details)
 
 
-def first_line(text: Optional[str]) -> str:
+def first_line(text: str | None) -> str:
     """The first line of a text, for messages that must stay on one."""
     return (text or "").strip().split("\n", 1)[0]
 
@@ -83,7 +84,7 @@ def flatten(errors: Iterable[str]) -> str:
     return found[0] if len(found) == 1 else "; ".join(f"({number}) {text}" for number, text in enumerate(found, 1))
 
 
-def summary(error: Exception) -> Dict[str, Any]:
+def summary(error: Exception) -> dict[str, Any]:
     """What a failed task returns for an exception of this collection."""
     if isinstance(error, PaletteError):
         return dict(error.details, msg=error.message)

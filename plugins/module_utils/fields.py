@@ -14,13 +14,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable
 
 import yaml
-
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, first_line
 
-Values = Dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,21 +45,21 @@ class Field:
     """
 
     name: str
-    doc: Tuple[str, ...] = ()
+    doc: tuple[str, ...] = ()
     api: str = ""
     write: str = ""
     type: str = "str"
     elements: str = ""
-    choices: Tuple[Any, ...] = ()
+    choices: tuple[Any, ...] = ()
     assumed: Any = None
     needed: bool = False
     secret: bool = False
     immutable: str = ""
-    fields: Tuple["Field", ...] = ()
+    fields: tuple[Field, ...] = ()
     key: str = ""
     ordered: bool = False
-    encode: Optional[Callable[[Any], Any]] = None
-    decode: Optional[Callable[[Any], Any]] = None
+    encode: Callable[[Any], Any] | None = None
+    decode: Callable[[Any], Any] | None = None
 
     @property
     def path(self) -> str:
@@ -115,16 +115,16 @@ def text(value: Any) -> str:
 # --- argument spec and documentation -----------------------------------------------------------------------------
 
 
-def sub_fields(field: Field) -> Tuple[Field, ...]:
+def sub_fields(field: Field) -> tuple[Field, ...]:
     """The sub-options as the user may write them: items that merge have a state."""
     return field.fields + ((STATE,) if field.key else ())
 
 
-def argument_spec(fields: Iterable[Field]) -> Dict[str, Dict[str, Any]]:
+def argument_spec(fields: Iterable[Field]) -> dict[str, dict[str, Any]]:
     """The fields as an argument spec. What only a new object needs is checked later, by :func:`missing`."""
-    spec: Dict[str, Dict[str, Any]] = {}
+    spec: dict[str, dict[str, Any]] = {}
     for field in fields:
-        entry: Dict[str, Any] = {"type": "raw" if field.type == "yaml" else field.type}
+        entry: dict[str, Any] = {"type": "raw" if field.type == "yaml" else field.type}
         if field.elements:
             entry["elements"] = field.elements
         if field.choices:
@@ -144,11 +144,11 @@ def argument_spec(fields: Iterable[Field]) -> Dict[str, Dict[str, Any]]:
     return spec
 
 
-def documentation(fields: Iterable[Field]) -> Dict[str, Any]:
+def documentation(fields: Iterable[Field]) -> dict[str, Any]:
     """The fields as the ``options`` of a module's documentation; agrees with :func:`argument_spec`."""
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for field in fields:
-        entry: Dict[str, Any] = {"description": list(field.doc), "type": "raw" if field.type == "yaml" else field.type}
+        entry: dict[str, Any] = {"description": list(field.doc), "type": "raw" if field.type == "yaml" else field.type}
         if field.elements:
             entry["elements"] = field.elements
         if field.choices:
@@ -211,7 +211,7 @@ def decode(fields: Iterable[Field], body: Any) -> Values:
     return values
 
 
-def public(fields: Iterable[Field], values: Optional[Values]) -> Values:
+def public(fields: Iterable[Field], values: Values | None) -> Values:
     """The values without secrets and without what is not set, for results, diffs and records."""
     shown: Values = {}
     for field in fields:
@@ -272,7 +272,7 @@ def complete(fields: Iterable[Field], values: Values) -> Values:
 
 def merge(
     fields: Sequence[Field],
-    before: Optional[Values],
+    before: Values | None,
     wanted: Values,
     purge: Sequence[str] = (),
     where: str = "",
@@ -318,8 +318,8 @@ def merge(
 
 
 def merge_items(
-    field: Field, before: List[Values], wanted: List[Values], purge: Sequence[str], name: str
-) -> List[Values]:
+    field: Field, before: list[Values], wanted: list[Values], purge: Sequence[str], name: str
+) -> list[Values]:
     """A list of named items: items merge by name, ``state: absent`` takes one away, purge all that are not named."""
     names = [item[field.key] for item in wanted]
     double = sorted({item for item in names if names.count(item) > 1})
@@ -342,9 +342,9 @@ def merge_items(
     return result
 
 
-def missing(fields: Iterable[Field], values: Values, where: str = "") -> List[str]:
+def missing(fields: Iterable[Field], values: Values, where: str = "") -> list[str]:
     """Names of the options which a new object needs and nobody named."""
-    found: List[str] = []
+    found: list[str] = []
     for field in fields:
         value = values.get(field.name)
         if value is None:
@@ -364,7 +364,7 @@ def show(value: Any) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
-def changed_fields(fields: Iterable[Field], before: Values, after: Values) -> List[str]:
+def changed_fields(fields: Iterable[Field], before: Values, after: Values) -> list[str]:
     """Names of the fields in which the two differ; a secret differs where one is about to be sent."""
     return [
         field.name

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
-
 from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT, Client, Connection
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, summary
 from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER, Run
@@ -20,12 +20,12 @@ try:
     import jmespath
     import jmespath.exceptions
 
-    JMESPATH_ERROR: Optional[str] = None
+    JMESPATH_ERROR: str | None = None
 except ImportError as error:
     JMESPATH_ERROR = str(error)
 
-Spec = Dict[str, Dict[str, Any]]
-Result = Dict[str, Any]
+Spec = dict[str, dict[str, Any]]
+Result = dict[str, Any]
 
 _CONNECTION_TYPES: Spec = {
     "api_url": {"type": "str"},
@@ -56,15 +56,17 @@ class Session:
     run         what the tasks of this run share
     tell        shows the user a line of progress
     warn        shows the user a warning
+    hide        names a secret that the argument spec cannot know: it is taken out of whatever the task returns
     """
 
-    params: Dict[str, Any]
+    params: dict[str, Any]
     check_mode: bool
     diff: bool
     client: Client
     run: Run
     tell: Callable[[str], None]
     warn: Callable[[str], None]
+    hide: Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Operation:
 
     options: Spec
     run: Callable[[Session], Result]
-    required_if: Tuple[Any, ...] = ()
-    mutually_exclusive: Tuple[Any, ...] = ()
+    required_if: tuple[Any, ...] = ()
+    mutually_exclusive: tuple[Any, ...] = ()
     connects: bool = True
 
     @property
@@ -82,22 +84,23 @@ class Operation:
         return dict(self.options, **CONNECTION_SPEC) if self.connects else dict(self.options)
 
     @property
-    def constraints(self) -> Dict[str, List[Any]]:
+    def constraints(self) -> dict[str, list[Any]]:
         return {"required_if": list(self.required_if), "mutually_exclusive": list(self.mutually_exclusive)}
 
 
 def session_of(
     operation: Operation,
-    params: Dict[str, Any],
+    params: dict[str, Any],
     check_mode: bool,
     diff: bool,
-    folder: Optional[str],
+    folder: str | None,
     tell: Callable[[str], None],
     warn: Callable[[str], None],
+    hide: Callable[[str], None],
 ) -> Session:
     run = Run(folder)
     connection = Connection.of(params) if operation.connects else Connection("http://none.invalid", "none")
-    return Session(params, check_mode, diff, Client(connection, run), run, tell, warn)
+    return Session(params, check_mode, diff, Client(connection, run), run, tell, warn, hide)
 
 
 def run_module(operation: Operation) -> None:
@@ -112,6 +115,7 @@ def run_module(operation: Operation) -> None:
             os.environ.get(RUN_FOLDER),
             tell=lambda line: None,
             warn=module.warn,
+            hide=module.no_log_values.add,
         )
         result = operation.run(session)
     except PaletteError as error:
@@ -133,7 +137,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def shaped(items: List[Dict[str, Any]], query: Optional[str]) -> Any:
+def shaped(items: list[dict[str, Any]], query: str | None) -> Any:
     """What is left of a list after a JMESPath query; the list itself where there is none."""
     if not query:
         return items
@@ -149,7 +153,7 @@ def shaped(items: List[Dict[str, Any]], query: Optional[str]) -> Any:
 
 
 def info_operation(
-    plural: str, read: Callable[[Session], Iterable[Dict[str, Any]]], options: Optional[Spec] = None
+    plural: str, read: Callable[[Session], Iterable[dict[str, Any]]], options: Spec | None = None
 ) -> Operation:
     """An operation that only reads: the items of ``read``, as ``plural``, shaped by the option ``query``."""
 

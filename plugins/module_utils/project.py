@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Values, decode, encode
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, TAGS, Resource
@@ -18,23 +18,23 @@ class Project(Resource):
     lists = ("tags",)
     tenant = True
 
-    def listing(self) -> List[Dict[str, Any]]:
+    def listing(self) -> list[dict[str, Any]]:
         return self.client.projects()
 
-    def read(self, uid: str) -> Optional[Dict[str, Any]]:
-        found: Optional[Dict[str, Any]] = self.client.find(f"/v1/projects/{uid}", tenant=True)
+    def read(self, uid: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.client.find(f"/v1/projects/{uid}", tenant=True)
         return found
 
-    def observe(self, raw: Dict[str, Any]) -> Values:
+    def observe(self, raw: dict[str, Any]) -> Values:
         return decode(self.fields, raw)
 
     def create(self, after: Values) -> str:
         return self.client.create("/v1/projects", encode(self.fields, after), tenant=True)
 
-    def update(self, raw: Dict[str, Any], before: Values, after: Values) -> None:
+    def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         uid = raw["metadata"]["uid"]
         meta = dict(encode(self.fields, after)["metadata"], uid=uid)
         self.client.put(f"/v1/projects/{uid}/meta", meta, tenant=True)
 
-    def delete(self, raw: Dict[str, Any]) -> None:
+    def delete(self, raw: dict[str, Any]) -> None:
         self.client.delete(f"/v1/projects/{raw['metadata']['uid']}", tenant=True)

@@ -17,12 +17,12 @@ import os
 import stat
 import tempfile
 import time
-from typing import Dict, Iterator, Optional
+from collections.abc import Iterator
 
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
 
 #: Requests a second for a resource prefix; what is not named has the default.
-RATES: Dict[str, float] = {"clusterprofiles": 50.0, "cloudconfigs": 50.0}
+RATES: dict[str, float] = {"clusterprofiles": 50.0, "cloudconfigs": 50.0}
 DEFAULT_RATE = 10.0
 BURST_FACTOR = 5
 
@@ -70,7 +70,7 @@ class RateLimit:
     files, the limit holds for this process alone.
     """
 
-    def __init__(self, api_url: str, folder: Optional[str] = None) -> None:
+    def __init__(self, api_url: str, folder: str | None = None) -> None:
         self.folder = folder or os.path.join(tempfile.gettempdir(), f"paletteops-{os.getuid()}")
         self.key = hashlib.sha256(api_url.encode()).hexdigest()[:16]
 

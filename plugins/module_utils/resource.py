@@ -10,7 +10,8 @@ settled here for every resource. A resource says only what is particular to it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple, Type
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import ApiError, PaletteError, UncertainError
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
@@ -31,11 +32,11 @@ STATE_SPEC: Spec = {"state": {"type": "str", "choices": ["present", "absent"], "
 NO_VALUE = "spectro__tag"
 
 
-def tags_to_labels(tags: Dict[str, Any]) -> Dict[str, str]:
+def tags_to_labels(tags: dict[str, Any]) -> dict[str, str]:
     return {str(key): str(value) if value not in (None, "") else NO_VALUE for key, value in tags.items()}
 
 
-def labels_to_tags(labels: Dict[str, str]) -> Dict[str, str]:
+def labels_to_tags(labels: dict[str, str]) -> dict[str, str]:
     return {key: "" if value == NO_VALUE else value for key, value in labels.items()}
 
 
@@ -53,9 +54,9 @@ class Resource:
     """
 
     kind: ClassVar[str]
-    fields: ClassVar[Tuple[Field, ...]]
+    fields: ClassVar[tuple[Field, ...]]
     behaviour: ClassVar[Spec] = {}
-    lists: ClassVar[Tuple[str, ...]] = ()  #: names that purge takes
+    lists: ClassVar[tuple[str, ...]] = ()  #: names that purge takes
     tenant: ClassVar[bool] = False  #: lives in the tenant's scope, whatever the project
 
     def __init__(self, session: Session) -> None:
@@ -63,43 +64,44 @@ class Resource:
         self.client = session.client
         self.run = session.run
         self.params = session.params
-        self.warnings: List[str] = []
+        self.warnings: list[str] = []
 
     # --- what a resource says of itself ------------------------------------------------------------------------------------
 
-    def table(self) -> Tuple[Field, ...]:
+    def table(self) -> tuple[Field, ...]:
         """The fields of this object; more than ``fields`` where a cloud adds its own."""
         return self.fields
 
-    def listing(self) -> List[Dict[str, Any]]:
+    def listing(self) -> list[dict[str, Any]]:
         """All objects of the kind as ``{name, uid, …}``, from one bulk call."""
         raise NotImplementedError
 
-    def read(self, uid: str) -> Optional[Dict[str, Any]]:
+    def read(self, uid: str) -> dict[str, Any] | None:
         """The API's object, None where it does not exist."""
         raise NotImplementedError
 
-    def observe(self, raw: Dict[str, Any]) -> Values:
+    def observe(self, raw: dict[str, Any]) -> Values:
         """What is, in option names."""
         raise NotImplementedError
 
-    def wanted(self, before: Optional[Values]) -> Values:
+    def wanted(self, before: Values | None) -> Values:
         """What the task names, references and version ranges resolved."""
         return {field.name: self.params.get(field.name) for field in self.table()}
 
-    def check(self, before: Optional[Values], after: Values) -> None:
+    def check(self, before: Values | None, after: Values) -> None:
         """Raises PaletteError where what is to be breaks a rule. Runs before any write."""
 
     def create(self, after: Values) -> str:
         raise NotImplementedError
 
-    def update(self, raw: Dict[str, Any], before: Values, after: Values) -> None:
+    def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         raise NotImplementedError
 
-    def delete(self, raw: Dict[str, Any]) -> None:
+    def delete(self, raw: dict[str, Any]) -> bool | None:
+        """Asks for the deletion. Returns False where it is under way already, so that nothing was to do."""
         raise NotImplementedError
 
-    def pending(self, raw: Dict[str, Any]) -> bool:
+    def pending(self, raw: dict[str, Any]) -> bool:
         """Whether something else than the fields is to be done to an existing object, such as an approval."""
         return False
 
@@ -125,9 +127,13 @@ class Resource:
     def scope(self) -> str:
         return "" if self.tenant else self.client.scope
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The values by which the object is found in its listing."""
         return {"name": self.name}
+
+    def entry(self, after: Values) -> dict[str, Any]:
+        """What the listing says of the object, without its uid."""
+        return self.identity()
 
     def record_name(self) -> str:
         """The name under which check mode notes the object."""
@@ -140,7 +146,7 @@ class Resource:
     def index(self) -> Index:
         return self.run.index(self.key(), self.listing)
 
-    def locate(self, fresh: bool = False) -> Optional[Dict[str, Any]]:
+    def locate(self, fresh: bool = False) -> dict[str, Any] | None:
         """The API's object by its name; an entry that turns out to be stale is looked up anew."""
         index = self.index()
         if fresh:
@@ -183,7 +189,7 @@ class Resource:
             self.update(raw, before, after)
         return self.report(before, after, uid, self.settle(uid, changed), changed=changed)
 
-    def plan(self, before: Optional[Values]) -> Values:
+    def plan(self, before: Values | None) -> Values:
         """What is to be. Raises before anything is written where it cannot be."""
         wanted = self.wanted(before)
         after = merge(self.table(), before, wanted, self.params.get("purge") or [], "")
@@ -202,12 +208,12 @@ class Resource:
         fields = [field for field in self.table() if not field.secret]
         return bool(changed_fields(fields, public(fields, before), public(fields, after))) or secrets_sent
 
-    def make(self, after: Values) -> Tuple[str, Optional[Dict[str, Any]]]:
+    def make(self, after: Values) -> tuple[str, dict[str, Any] | None]:
         """Creates the object. Returns its uid, and the API's object where it turned out to be there already."""
         for attempt in range(self.client.connection.retries + 1):
             try:
                 uid = self.create(after)
-                self.index().add(dict(self.identity(), uid=uid))
+                self.index().add(dict(self.entry(after), uid=uid))
                 return uid, None
             except UncertainError:
                 raw = self.locate(fresh=True)
@@ -235,19 +241,20 @@ class Resource:
                 self.run.predict(self.key(), self.record_name(), None)
         elif raw is not None:
             uid = str(raw["metadata"]["uid"])
-            self.delete(raw)
+            changed = self.delete(raw) is not False
             self.settle_absent(uid)
             self.index().drop(uid)
+            return self.outcome(changed, before, None, {})
         return self.outcome(before is not None, before, None, {})
 
     # --- reporting ---------------------------------------------------------------------------------------------------------------
 
     def report(
         self,
-        before: Optional[Values],
+        before: Values | None,
         after: Values,
         uid: str,
-        more: Optional[Result] = None,
+        more: Result | None = None,
         changed: bool = True,
     ) -> Result:
         shown = public(self.table(), after)
@@ -255,7 +262,7 @@ class Resource:
             self.run.predict(self.key(), self.record_name(), shown)
         return self.outcome(changed, before, after, dict({self.kind: dict(shown, uid=uid)}, **(more or {})))
 
-    def outcome(self, changed: bool, before: Optional[Values], after: Optional[Values], more: Result) -> Result:
+    def outcome(self, changed: bool, before: Values | None, after: Values | None, more: Result) -> Result:
         result: Result = dict(more, changed=changed)
         if self.session.diff:
             header = f"{self.title}{' in project ' + self.scope if self.scope else ''}"
@@ -268,7 +275,7 @@ class Resource:
         return result
 
 
-def resource_operation(resource: Type[Resource], required_if: Sequence[Any] = ()) -> Operation:
+def resource_operation(resource: type[Resource], required_if: Sequence[Any] = ()) -> Operation:
     """The operation of a resource's module."""
     options: Spec = dict(argument_spec(resource.fields), **STATE_SPEC)
     options["name"] = {"type": "str", "required": True}

@@ -15,7 +15,8 @@ import hashlib
 import json
 import os
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any, Callable
 
 from ansible_collections.paletteops.modes.plugins.module_utils.ratelimit import locked, private_folder
 
@@ -26,15 +27,15 @@ RUN_FOLDER = "PALETTEOPS_RUN_FOLDER"
 #: time is met as a refused creation, which is then read back.
 ABSENCE_HOLDS = 30.0
 
-Entry = Dict[str, Any]
+Entry = dict[str, Any]
 
 
 class Run:
     """The shared record of one run. ``folder`` is None where there is nothing to share."""
 
-    def __init__(self, folder: Optional[str] = None) -> None:
+    def __init__(self, folder: str | None = None) -> None:
         self.folder = private_folder(folder) if folder else None
-        self._own: Dict[str, Any] = {}
+        self._own: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def entry(self, key: str) -> Iterator[Entry]:
@@ -58,7 +59,7 @@ class Run:
 
     # --- names -------------------------------------------------------------------------------------------------------
 
-    def index(self, key: str, fetch: Callable[[], List[Entry]]) -> "Index":
+    def index(self, key: str, fetch: Callable[[], list[Entry]]) -> Index:
         return Index(self, key, fetch)
 
     def cached(self, key: str, fetch: Callable[[], Any]) -> Any:
@@ -74,7 +75,7 @@ class Run:
 
     # --- check mode ------------------------------------------------------------------------------------------------------
 
-    def predict(self, key: str, name: str, spec: Optional[Entry]) -> None:
+    def predict(self, key: str, name: str, spec: Entry | None) -> None:
         """Notes what a task would have made of an object: its spec without secrets, None where it would be gone.
 
         key   names the kind of object and its scope
@@ -82,76 +83,80 @@ class Run:
         with self.entry("predicted|" + key) as record:
             record[name] = {"spec": spec}
 
-    def predicted(self, key: str, name: str) -> Optional[Entry]:
+    def predicted(self, key: str, name: str) -> Entry | None:
         """``{"spec": …}`` where an earlier task of this run would have made or removed it, else None."""
         with self.entry("predicted|" + key) as record:
-            found: Optional[Entry] = record.get(name)
+            found: Entry | None = record.get(name)
             return found
 
-    def predictions(self, key: str) -> List[Entry]:
+    def predictions(self, key: str) -> list[Entry]:
         """The specs of all objects which earlier tasks of this run would have made."""
         with self.entry("predicted|" + key) as record:
             return [item["spec"] for item in record.values() if item["spec"] is not None]
 
     # --- waiting -----------------------------------------------------------------------------------------------------------
 
-    def submitted(self, uid: str) -> float:
-        """When this run first had to do with a cluster (wall clock, seconds): its time limit counts from then."""
-        with self.entry("submitted") as record:
-            return float(record.setdefault(uid, time.time()))
+    def submit(self, key: str, uid: str, name: str) -> None:
+        """Notes that this run has (again) asked something of a cluster: its time limit counts from now.
 
-    def restart_clock(self, uid: str) -> None:
-        """A new submission starts the time limit anew."""
-        with self.entry("submitted") as record:
-            record[uid] = time.time()
+        From now on the shared poll asks for it, too.
+        """
+        with self.entry("submitted|" + key) as record:
+            record[uid] = {"name": name, "at": time.time()}
 
-    def join(self, key: str, name: str) -> None:
-        """Adds a name to those which the next poll asks for."""
-        with self.entry("waiting|" + key) as record:
-            record[name] = True
+    def submitted(self, key: str, uid: str, name: str) -> float:
+        """When this run first had to do with a cluster, in seconds of the wall clock."""
+        with self.entry("submitted|" + key) as record:
+            return float(record.setdefault(uid, {"name": name, "at": time.time()})["at"])
 
-    def leave(self, key: str, name: str) -> None:
-        with self.entry("waiting|" + key) as record:
-            record.pop(name, None)
+    def finish(self, key: str, uid: str) -> None:
+        """Nobody waits for this cluster any more."""
+        with self.entry("submitted|" + key) as record:
+            record.pop(uid, None)
 
-    def poll(self, key: str, interval: float, fetch: Callable[[List[str]], Dict[str, Any]]) -> Dict[str, Any]:
-        """The answer of the poll that all waiters share: one of them fetches it, once an interval.
+    def poll(
+        self, key: str, interval: float, since: float, fetch: Callable[[list[str]], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """What the poll that all waiters share last found; one of them fetches it, once an interval.
 
-        fetch   gets the names that are waited for and returns what is known of each
+        since   what was fetched before this moment is of no use; the answer is empty then, and a later call finds more
+        fetch   gets the names of all clusters that are waited for and returns what is known of each
         """
         with self.entry("poll|" + key) as record:
-            if time.time() - float(record.get("at", 0)) >= interval:
-                with self.entry("waiting|" + key) as waiting:
-                    names = sorted(waiting)
+            at = float(record.get("at", 0))
+            if time.time() - at >= interval:
+                with self.entry("submitted|" + key) as submitted:
+                    names = sorted({item["name"] for item in submitted.values()})
+                at = time.time()
                 record["answer"] = fetch(names)
-                record["at"] = time.time()
-            answer: Dict[str, Any] = record["answer"]
+                record["at"] = at
+            answer: dict[str, Any] = record["answer"] if at >= since else {}
             return answer
 
 
 class Index:
     """The names of one kind of object with their uids, from one bulk call that the tasks of a run share."""
 
-    def __init__(self, run: Run, key: str, fetch: Callable[[], List[Entry]]) -> None:
+    def __init__(self, run: Run, key: str, fetch: Callable[[], list[Entry]]) -> None:
         self.run = run
         self.key = "index|" + key
         self.fetch = fetch
 
-    def _entries(self, record: Entry, older_than: float) -> List[Entry]:
+    def _entries(self, record: Entry, older_than: float) -> list[Entry]:
         if "entries" not in record or record["at"] < older_than:
             record["entries"] = self.fetch()
             record["at"] = time.time()
-        entries: List[Entry] = record["entries"]
+        entries: list[Entry] = record["entries"]
         return entries
 
-    def entries(self, fresh: bool = False) -> List[Entry]:
+    def entries(self, fresh: bool = False) -> list[Entry]:
         with self.run.entry(self.key) as record:
             return list(self._entries(record, time.time() if fresh else 0.0))
 
-    def matching(self, **wanted: Any) -> List[Entry]:
+    def matching(self, **wanted: Any) -> list[Entry]:
         return [item for item in self.entries() if all(item.get(key) == value for key, value in wanted.items())]
 
-    def find(self, patience: float = 0.0, **wanted: Any) -> Optional[Entry]:
+    def find(self, patience: float = 0.0, **wanted: Any) -> Entry | None:
         """The entry with these values. Its absence is believed for ``patience`` seconds, then asked for again."""
         asked = time.time()
         with self.run.entry(self.key) as record:

@@ -11,7 +11,7 @@ made; what satisfies it is kept afterwards, and only an upgrade moves it.
 from __future__ import annotations
 
 import re
-from typing import Iterable, List, Optional, Tuple
+from collections.abc import Iterable
 
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, hint
 
@@ -28,17 +28,17 @@ def satisfies(version: str, wanted: str) -> bool:
     return version.startswith(prefix) and version != prefix
 
 
-def order(version: str) -> Tuple[Tuple[int, int, str], ...]:
+def order(version: str) -> tuple[tuple[int, int, str], ...]:
     """A key to sort versions by: numbers count as numbers, a pre-release stands before its release."""
     main, dash, rest = version.lstrip("vV").partition("-")
-    key: List[Tuple[int, int, str]] = []
+    key: list[tuple[int, int, str]] = []
     for part in re.split(r"[.+]", main):
         key.append((1, int(part), "") if part.isdigit() else (0, 0, part))
     key.append((1, 0, "") if not dash else (0, 0, rest))
     return tuple(key)
 
 
-def newest(versions: Iterable[str]) -> Optional[str]:
+def newest(versions: Iterable[str]) -> str | None:
     return max(versions, key=order, default=None)
 
 
@@ -56,7 +56,7 @@ def resolve(wanted: str, available: Iterable[str], what: str) -> str:
     return found
 
 
-def choose(wanted: Optional[str], current: Optional[str], upgrade: bool) -> Optional[str]:
+def choose(wanted: str | None, current: str | None, upgrade: bool) -> str | None:
     """The version that can stay as it is, or None where one must be looked up.
 
     An exact version stays where it is the current one. A range keeps what satisfies it, unless this is an upgrade.

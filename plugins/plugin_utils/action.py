@@ -19,7 +19,6 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, Validati
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, summary
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, plain, session_of
 from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER
@@ -107,6 +106,7 @@ class PaletteAction(ActionBase):
                 run_folder(),
                 tell,
                 warn,
+                secrets.add,
             )
             done = self.operation.run(session)
         except PaletteError as error:

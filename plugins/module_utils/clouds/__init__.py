@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the paletteops.modes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clouds as data. A cloud is one table: the fields of its accounts, its cloud config and its machine pools, and its rules.
+
+Options, documentation, typing, request bodies and comparison follow from the tables; nothing else names a cloud.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, List, Tuple
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds import aws, vsphere
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import Cloud
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, flatten, hint
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, argument_spec
+
+CLOUDS: dict[str, Cloud] = {cloud.name: cloud for cloud in (aws.AWS, vsphere.VSPHERE)}
+NAMES: tuple[str, ...] = tuple(sorted(CLOUDS))
+
+#: What a cloud's table holds, by the option under which the user writes it.
+ASPECTS = {"credentials": "account", "cloud_config": "cluster", "pools": "pool"}
+
+
+def table(cloud: str, aspect: str) -> tuple[Field, ...]:
+    """The fields of one cloud for one aspect: ``account``, ``cluster`` or ``pool``."""
+    fields: tuple[Field, ...] = getattr(CLOUDS[cloud], aspect)
+    return fields
+
+
+def union(aspect: str) -> tuple[Field, ...]:
+    """The fields of all clouds for one aspect, each saying to which clouds it belongs.
+
+    A field that two clouds type differently is ``raw`` here; :func:`typed` gives it the type of the cloud at hand.
+    """
+    found: dict[str, dict[str, Field]] = {}
+    for cloud in NAMES:
+        for field in table(cloud, aspect):
+            found.setdefault(field.name, {})[cloud] = field
+    return tuple(_combined(by_cloud) for by_cloud in found.values())
+
+
+def _combined(by_cloud: dict[str, Field]) -> Field:
+    first = next(iter(by_cloud.values()))
+    doc: list[str] = []
+    for cloud, field in by_cloud.items():
+        extent = f"On {cloud}: " if len(CLOUDS) > 1 else ""
+        doc += [extent + sentence if number == 0 else sentence for number, sentence in enumerate(field.doc)]
+        if not _same_type(field, first) or not _same_type(first, field):
+            doc += _described(field)
+    if all(_same_type(field, first) for field in by_cloud.values()):
+        return dataclasses.replace(first, doc=tuple(doc), needed=False)
+    return Field(first.name, tuple(doc), type="raw", secret=any(field.secret for field in by_cloud.values()))
+
+
+def _same_type(one: Field, other: Field) -> bool:
+    return (one.type, one.elements, one.choices, one.fields) == (
+        other.type,
+        other.elements,
+        other.choices,
+        other.fields,
+    )
+
+
+def _described(field: Field) -> list[str]:
+    return [f"A map with O(ignore:{sub.name}) ({sub.type}): {' '.join(sub.doc)}" for sub in field.fields]
+
+
+def typed(cloud: str, aspect: str, values: Values, where: str) -> Values:
+    """The values with the cloud's own types. Raises PaletteError that names what does not belong or does not fit.
+
+    where   the option in messages, such as ``cloud_config`` or ``pools.workers``
+    """
+    fields = table(cloud, aspect)
+    own = {field.name for field in fields}
+    named = {key: value for key, value in values.items() if value is not None}
+    findings = []
+    for key in sorted(set(named) - own):
+        owners = [other for other in NAMES if any(field.name == key for field in table(other, aspect))]
+        belongs = f"belongs to {', '.join(owners)}" if owners else "does not exist"
+        findings.append(f"{where}.{key} {belongs}, and the cloud is {cloud}.{hint(key, own)}")
+    if findings:
+        raise PaletteError(flatten(findings))
+    result = ArgumentSpecValidator(argument_spec(fields)).validate(named)
+    if result.error_messages:
+        raise PaletteError(f"{where}: {flatten(result.error_messages)}")
+    return {key: result.validated_parameters[key] for key in own}
+
+
+def of(name: Any) -> Cloud:
+    """The cloud of that name. Raises PaletteError where it is not supported."""
+    if name not in CLOUDS:
+        raise PaletteError(f"The cloud '{name}' is not supported. Supported: {', '.join(NAMES)}.")
+    return CLOUDS[name]

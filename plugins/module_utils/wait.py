@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, the paletteops.modes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Waiting for clusters: together, by one shared poll, with progress, ending with the reason."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible_collections.paletteops.modes.plugins.module_utils.client import Client
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session, Spec
+
+WAIT_SPEC: Spec = {
+    "wait_timeout": {"type": "int", "default": 3600},
+    "wait_interval": {"type": "int", "default": 10},
+}
+
+#: States on the way to Running. Any other is not going to become it (Terraform provider, cluster_common_crud.go).
+UNDERWAY = frozenset({"", "Unknown", "Pending", "Provisioning", "Importing", "Running"})
+
+#: Seconds between two lines of progress for a cluster whose state stays the same.
+PROGRESS = 30.0
+
+#: Names in one search; the filter is sent whole with each page.
+BATCH = 200
+
+
+def key(client: Client) -> str:
+    return client.key("cluster states", tenant=False)
+
+
+def summaries(client: Client, names: list[str]) -> dict[str, dict[str, Any]]:
+    """State, health and nodes of the named clusters by uid, from the bulk search call."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(names), BATCH):
+        values = {"operator": "eq", "match": {"conjunction": "or", "values": names[start : start + BATCH]}}
+        criteria = {
+            "filter": {
+                "conjunction": "and",
+                "filterGroups": [
+                    {
+                        "conjunction": "and",
+                        "filters": [{"property": "clusterName", "type": "string", "condition": {"string": values}}],
+                    }
+                ],
+            },
+            "sort": [],
+        }
+        for item in client.pages("/v1/dashboard/spectroclusters/search", criteria):
+            found[item["metadata"]["uid"]] = summary(item)
+    return found
+
+
+def summary(item: dict[str, Any]) -> dict[str, Any]:
+    """What a waiter needs of a v1SpectroClusterSummary."""
+    status = item.get("status") or {}
+    spec = item.get("specSummary") or {}
+    pools = (spec.get("cloudConfig") or {}).get("machinePools") or []
+    return {
+        "state": status.get("state") or "",
+        "health": (status.get("health") or {}).get("state") or "",
+        "repave": (status.get("repave") or {}).get("state") or "",
+        "nodes": sum(int(pool.get("size") or 0) for pool in pools),
+        "healthy_nodes": sum(int(pool.get("healthy") or 0) for pool in pools),
+    }
+
+
+def words(known: dict[str, Any]) -> str:
+    """A summary in a line of progress."""
+    text = known["state"] or "no state yet"
+    if known["health"]:
+        text += f", {known['health']}"
+    if known["nodes"]:
+        text += f", {known['healthy_nodes']} of {known['nodes']} nodes"
+    if known["repave"] == "Pending":
+        text += ", a repave waits for approval"
+    return text
+
+
+def ready(known: dict[str, Any]) -> bool:
+    return (
+        known["state"] == "Running"
+        and known["health"] == "Healthy"
+        and known["repave"] != "Pending"
+        and known["healthy_nodes"] >= known["nodes"]
+    )
+
+
+class Waiter:
+    """Waits for one cluster; the poll is shared with all who wait in this run."""
+
+    def __init__(self, session: Session, uid: str, name: str) -> None:
+        self.session = session
+        self.client = session.client
+        self.uid = uid
+        self.name = name
+        self.timeout = int(session.params["wait_timeout"])
+        self.interval = int(session.params["wait_interval"])
+
+    def _poll(self, since: float) -> dict[str, Any] | None:
+        answer = self.session.run.poll(
+            key(self.client), self.interval, since, lambda names: summaries(self.client, names)
+        )
+        return answer.get(self.uid)
+
+    def until_ready(self) -> dict[str, Any]:
+        """Returns the summary of the cluster once it runs and is healthy. Raises PaletteError with the reason if not."""
+        since = self.session.run.submitted(key(self.client), self.uid, self.name)
+        deadline = max(since + self.timeout, time.time() + self.interval)
+        shown, shown_at = "", time.time()
+        last: dict[str, Any] = {}
+        while True:
+            known = self._poll(since)
+            if known is not None:
+                last = known
+                if ready(known):
+                    self.session.run.finish(key(self.client), self.uid)
+                    return known
+                if known["state"] not in UNDERWAY:
+                    raise self._error(f"is {known['state']} and will not become Running", last)
+                if known["repave"] == "Pending":
+                    raise self._error(
+                        "waits for somebody to approve a repave. Look at the reasons, and set approve_repave: true",
+                        last,
+                    )
+                if words(known) != shown or time.time() - shown_at >= PROGRESS:
+                    slow = words(known) == shown
+                    shown, shown_at = words(known), time.time()
+                    self.session.tell(shown + (f"; {self.problem()}" if slow and self.problem() else ""))
+            if time.time() >= deadline:
+                raise self._error(
+                    f"was not ready within wait_timeout, {self.timeout} s. It goes on by itself: mend what is named here, "
+                    "then run again, or raise wait_timeout",
+                    last,
+                )
+            time.sleep(min(self.interval, max(0.05, deadline - time.time())))
+
+    def until_gone(self, force_after: int | None) -> None:
+        """Returns once the cluster is gone.
+
+        force_after   seconds after which the deletion is forced, None for never
+        """
+        started = time.time()
+        forced = False
+        while True:
+            raw = self.client.find(f"/v1/spectroclusters/{self.uid}")
+            state = ((raw or {}).get("status") or {}).get("state") or ""
+            if raw is None or state == "Deleted":
+                return
+            passed = time.time() - started
+            if force_after is not None and not forced and passed >= force_after:
+                self.session.tell("its deletion is forced; what it has in the cloud may stay behind")
+                self.client.delete(f"/v1/spectroclusters/{self.uid}", query={"forceDelete": True})
+                forced = True
+            if passed >= self.timeout:
+                raise self._error(f"was not gone within wait_timeout, {self.timeout} s", {})
+            time.sleep(self.interval)
+
+    def problem(self) -> str:
+        """What keeps the cluster back: its unmet condition with reason and message, and its last event."""
+        raw = self.client.find(f"/v1/spectroclusters/{self.uid}") or {}
+        texts = []
+        for condition in (raw.get("status") or {}).get("conditions") or []:
+            if condition.get("status") != "True" and (condition.get("message") or condition.get("reason")):
+                text = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
+                texts.append(f"{condition['type']} is not met ({text})")
+        event = self.last_event()
+        if event:
+            texts.append(f"last event: {event}")
+        return "; ".join(texts)
+
+    def last_event(self) -> str:
+        answer = self.client.find(f"/v1/events/components/spectrocluster/{self.uid}", query={"limit": 1}) or {}
+        for item in answer.get("items") or []:
+            return ": ".join(filter(None, (item.get("reason"), item.get("message"))))
+        return ""
+
+    def _error(self, what: str, last: dict[str, Any]) -> PaletteError:
+        problem = self.problem()
+        state = f" It is {words(last)}." if last else ""
+        return PaletteError(
+            f"The cluster '{self.name}' {what}.{state}{' ' + problem[0].upper() + problem[1:] + '.' if problem else ''}",
+            cluster={"name": self.name, "uid": self.uid, **last},
+        )
