@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+
 from paletteops_plane.app import create_app
 from paletteops_plane.plane import Plane, Settings, beside
 
@@ -57,7 +58,9 @@ class Api:
         assert response.status_code < 300, response.text
         return response.json() if response.content else None
 
-    def refused(self, status: int, code: str, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
+    def refused(
+        self, status: int, code: str, method: str, path: str, body: Any = None, **options: Any
+    ) -> dict[str, Any]:
         """The error's body; the call must be refused with this status and code."""
         response = self.call(method, path, body, **options)
         error: dict[str, Any] = response.json()

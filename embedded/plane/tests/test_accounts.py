@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import Api
+
 from paletteops_plane.plane import Plane
 from paletteops_plane.store import Document
 
@@ -105,7 +106,9 @@ def test_validate_goes_through_the_gateway_for_vsphere(project: Api, gateway: st
     bad = {**spec, "username": "INVALID"}
     path = f"/v1/overlords/vsphere/{gateway}/account/validate"
     project.refused(400, "CredentialsInvalid", "POST", path, {"account": bad})
-    project.refused(404, "ResourceNotFound", "POST", f"/v1/overlords/vsphere/{'0' * 24}/account/validate", {"account": spec})
+    project.refused(
+        404, "ResourceNotFound", "POST", f"/v1/overlords/vsphere/{'0' * 24}/account/validate", {"account": spec}
+    )
 
 
 def test_names_are_unique_per_scope_only(project: Api, tenant: Api) -> None:

@@ -50,9 +50,7 @@ def create_api_key(
     if annotations:
         metadata["annotations"] = annotations
     owner = user.body["spec"]
-    spec: dict[str, Any] = {
-        "user": {"uid": user.uid, "firstName": owner["firstName"], "lastName": owner["lastName"]}
-    }
+    spec: dict[str, Any] = {"user": {"uid": user.uid, "firstName": owner["firstName"], "lastName": owner["lastName"]}}
     if expiry is not None:
         spec["expiry"] = rfc3339(expiry)
     document = Document(

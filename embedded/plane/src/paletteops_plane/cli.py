@@ -50,16 +50,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--routes", action="store_true", help="print the operations that are served, and end")
-    parser.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="default %(default)s; port 0: any")
+    parser.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="default %(default)s; port 0: any"
+    )
     parser.add_argument("--tls", action="store_true", help="speak TLS by a certificate of its own authority")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="where a fresh plane's API key goes: DATA.key")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written (JSON) as soon as it listens")
-    parser.add_argument("--speed", type=float, default=60.0, help="of the simulated provisioner; 1 is realistic minutes")
+    parser.add_argument(
+        "--speed", type=float, default=60.0, help="of the simulated provisioner; 1 is realistic minutes"
+    )
     parser.add_argument("--no-limits", action="store_true", help="switch the API's limits off")
     parser.add_argument("--test-controls", action="store_true", help="serve clock, faults and records: /embedded/v1/")
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, text in (("backup", "copy the data file, also while it serves"), ("restore", "put a backup in its place")):
+    for name, text in (
+        ("backup", "copy the data file, also while it serves"),
+        ("restore", "put a backup in its place"),
+    ):
         command = commands.add_parser(name, parents=[common], help=text)
         command.add_argument("file", type=Path, help="the backup")
         if name == "restore":

@@ -30,6 +30,7 @@ CODES: dict[str, int] = {
     "ResourceInUse": 409,
     "ResourceStateConflict": 409,
     "InvalidValue": 422,
+    "PackVariablesUndefined": 422,
     "TooManyRequests": 429,
     "InternalError": 500,
     "InjectedFault": 503,

@@ -38,9 +38,7 @@ def filtered(items: list[dict[str, Any]], query: dict[str, Any]) -> list[dict[st
     text = query.get("filters", "").strip()
     if not text:
         return items
-    alternatives = [
-        [_condition(condition) for condition in _AND.split(alternative)] for alternative in _OR.split(text)
-    ]
+    alternatives = [[_condition(condition) for condition in _AND.split(alternative)] for alternative in _OR.split(text)]
     return [item for item in items if any(all(_holds(item, *c) for c in conditions) for conditions in alternatives)]
 
 

@@ -23,11 +23,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema:
         return app.openapi_schema
     by_id = {operation.data["operationId"]: operation for operation in CONTRACT.operations.values()}
-    served = {
-        route.operation_id: by_id[route.operation_id]
+    routes = {
+        route.operation_id: route
         for route in app.routes
-        if isinstance(route, APIRoute) and route.operation_id in by_id
+        if isinstance(route, APIRoute) and route.operation_id is not None and route.operation_id in by_id
     }
+    served = {identity: by_id[identity] for identity in routes}
     models: dict[tuple[str, str], Model] = {("v1Error", "answer"): CONTRACT.model("v1Error")}
     for identity, operation in served.items():
         if operation.body is not None:
@@ -38,10 +39,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         [(key, "validation", model.adapter) for key, model in models.items()], ref_template=_REFERENCE
     )
     of_model = {key: schema for (key, _), schema in schemas.items()}
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.operation_id in served:
-            operation = served[route.operation_id]
-            route.openapi_extra = _operation(operation, of_model, route.operation_id)
+    for identity, route in routes.items():
+        route.openapi_extra = _operation(served[identity], of_model, identity)
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
     for operation in served.values():
         # FastAPI adds an answer of its own for the declared status; the contract's stands alone.
@@ -58,7 +57,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _operation(operation: Operation, schemas: dict[Any, Any], identity: str) -> dict[str, Any]:
-    described: dict[str, Any] = {"parameters": [_parameter(item) for item in operation.data["parameters"] if "type" in item]}
+    described: dict[str, Any] = {
+        "parameters": [_parameter(item) for item in operation.data["parameters"] if "type" in item]
+    }
     if operation.scope in ("any", "project"):
         described["parameters"].append(
             {

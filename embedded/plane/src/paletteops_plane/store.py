@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 Json = Any
 
@@ -40,7 +40,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX document_project ON document (kind, project);
     CREATE INDEX document_parent ON document (parent, kind);
     CREATE TABLE reference (
-        user TEXT NOT NULL REFERENCES document (uid) ON DELETE CASCADE,
+        user TEXT NOT NULL REFERENCES document (uid) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
         used TEXT NOT NULL,
         PRIMARY KEY (user, used)
     ) WITHOUT ROWID;
@@ -87,6 +87,9 @@ def new_uid() -> str:
     """24 hexadecimal digits that begin with the time, as the vendor's uids do."""
     return f"{int(time.time()):08x}{secrets.token_hex(8)}"
 
+
+#: Named here since within ``Store`` the word ``list`` is its method.
+Documents: TypeAlias = list[Document]
 
 _COLUMNS = "uid, kind, project, name, version, parent, holds_name, body"
 
@@ -192,9 +195,7 @@ class Store:
         ).fetchone()
         return _document(row) if row else None
 
-    def by_name(
-        self, kind: str, name: str, project: str = "", version: str = "", parent: str = ""
-    ) -> Document | None:
+    def by_name(self, kind: str, name: str, project: str = "", version: str = "", parent: str = "") -> Document | None:
         """The document that holds this name in this scope."""
         row = self._connection.execute(
             f"SELECT {_COLUMNS} FROM document WHERE kind = ? AND project = ? AND parent = ? AND name = ? "
@@ -210,7 +211,7 @@ class Store:
         projects: Iterable[str] | None = None,
         name: str | None = None,
         parent: str | None = None,
-    ) -> list[Document]:
+    ) -> Documents:
         """Documents of a kind, oldest first; ``projects`` are the scopes to look in (``""`` is the tenant)."""
         clauses, values = ["kind = ?"], [kind]
         if projects is not None:
@@ -250,7 +251,7 @@ class Store:
                 "INSERT OR IGNORE INTO reference (user, used) VALUES (?, ?)", [(user, uid) for uid in used]
             )
 
-    def users_of(self, uid: str) -> list[Document]:
+    def users_of(self, uid: str) -> Documents:
         """The documents that use this one."""
         rows = self._connection.execute(
             f"SELECT {_COLUMNS} FROM document WHERE uid IN (SELECT user FROM reference WHERE used = ?) ORDER BY rowid",
@@ -308,10 +309,11 @@ def backup(source: Path, target: Path) -> None:
     temporary = target.with_name(target.name + ".partial")
     create_private(temporary)
     try:
-        with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as origin:
-            with closing(sqlite3.connect(temporary)) as copy:
-                schema_version(origin)
-                origin.backup(copy)
+        with (
+            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as origin,
+            closing(sqlite3.connect(temporary)) as copy,
+        ):
+            origin.backup(copy)
     except sqlite3.DatabaseError as error:
         temporary.unlink()
         raise StoreError(f"{source} cannot be backed up: {error}") from None

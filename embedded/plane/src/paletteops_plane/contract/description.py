@@ -43,7 +43,9 @@ class Parameter:
                 value = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
         except (ValueError, KeyError):
             raise ApiError(
-                "InvalidRequest", f"the parameter {self.name} is {text[:80]!r}, not of type {kind}", {"field": self.name}
+                "InvalidRequest",
+                f"the parameter {self.name} is {text[:80]!r}, not of type {kind}",
+                {"field": self.name},
             ) from None
         return self.model.accept(value, self.name)
 

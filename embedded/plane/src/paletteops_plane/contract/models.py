@@ -13,11 +13,11 @@ import re
 import sys
 from datetime import datetime
 from types import ModuleType
-from typing import Annotated, Any, ForwardRef, Literal, TypeAlias
+from typing import Annotated, Any, ForwardRef, Literal, NotRequired, Required, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.config import ConfigDict
-from typing_extensions import NotRequired, Required, TypeAliasType, TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from paletteops_plane.errors import ApiError
 
@@ -91,7 +91,7 @@ def _annotate(base: Any, schema: dict[str, Json]) -> Any:
         json_schema["pattern"] = schema["pattern"]
     if not (extras or bounds or json_schema):
         return base
-    return Annotated[(base, Field(json_schema_extra=json_schema or None, **bounds), *extras)]  # type: ignore[return-value]
+    return Annotated[(base, Field(json_schema_extra=json_schema or None, **bounds), *extras)]
 
 
 class Models:
@@ -130,8 +130,7 @@ class Models:
             if "properties" in definition:
                 made = self._typed_dict(name, definition)
             else:
-                made = TypeAliasType(name, self.type_of(definition, name))
-                made.__module__ = _NAMESPACE.__name__
+                made = TypeAliasType(name, self.type_of(definition, name))  # type: ignore[misc]
             setattr(_NAMESPACE, attribute, made)
         return made
 
@@ -191,7 +190,8 @@ def _describe(error: ValidationError, where: str) -> tuple[str, dict[str, Json]]
             path += f"[{part}]" if isinstance(part, int) else f".{part}"
         fields.append({"field": path, "problem": problem["msg"], "value": _shown(problem.get("input"), path)})
     text = "; ".join(
-        f"{item['field']}: {item['problem']}" + (f" (got {item['value']})" if item["value"] else "") for item in fields[:5]
+        f"{item['field']}: {item['problem']}" + (f" (got {item['value']})" if item["value"] else "")
+        for item in fields[:5]
     )
     return text, {"fields": fields[:20]}
 

@@ -14,6 +14,7 @@ MODULES = (
     "paletteops_plane.resources.gateways",
     "paletteops_plane.resources.registries",
     "paletteops_plane.resources.packs",
+    "paletteops_plane.resources.profiles",
 )
 
 

@@ -111,13 +111,12 @@ def matches(text: str, wanted: dict[str, Any]) -> bool:
         return value.casefold() if wanted.get("ignoreCase", True) else value
 
     text = fold(text)
-    conditions = {
-        "eq": lambda value: text == value,
-        "ne": lambda value: text != value,
-        "contains": lambda value: value in text,
-        "beginsWith": lambda value: text.startswith(value),
-    }
-    return all(holds(fold(wanted[key])) for key, holds in conditions.items() if wanted.get(key) is not None)
+    return (
+        (wanted.get("eq") is None or text == fold(wanted["eq"]))
+        and (wanted.get("ne") is None or text != fold(wanted["ne"]))
+        and (wanted.get("contains") is None or fold(wanted["contains"]) in text)
+        and (wanted.get("beginsWith") is None or text.startswith(fold(wanted["beginsWith"])))
+    )
 
 
 def sort_documents(documents: list[Document], order: list[dict[str, Any]]) -> None:
