@@ -113,7 +113,7 @@ class Replay:
         if flow.get("clock") == "frozen":
             self._clock(frozen=True)
         try:
-            self._prepare(flow)
+            self.prepare(flow.get("given", []))
             self._calls(flow["calls"], name)
         finally:
             if flow.get("clock") == "frozen":
@@ -122,13 +122,13 @@ class Replay:
     def _clock(self, **change: Any) -> None:
         self._controls.put("/clock", json=change).raise_for_status()
 
-    def _prepare(self, flow: dict[str, Any]) -> None:
-        for given in flow.get("given", []):
-            if given not in self._done:
-                self._done.add(given)
-                before = flows()[given]
-                self._prepare(before)
-                self._calls(before["calls"], given)
+    def prepare(self, given: list[str]) -> None:
+        """Run flows, and what they build on, each once; what they save stays in ``names``."""
+        for name in given:
+            if name not in self._done:
+                self._done.add(name)
+                self.prepare(flows()[name].get("given", []))
+                self._calls(flows()[name]["calls"], name)
 
     def _calls(self, calls: list[Step], where: str) -> None:
         for index, step in enumerate(calls):

@@ -54,6 +54,11 @@ class RunningPlane:
         """The API key of the tenant's administrator."""
         return self.key_file.read_text("utf-8").strip()
 
+    def sign_in(self) -> dict[str, str]:
+        """What the administrator signs in with: the body of ``POST /v1/auth/authenticate``."""
+        body: dict[str, str] = json.loads(self.data.with_name(self.data.name + ".admin").read_text("utf-8"))
+        return body
+
     @property
     def pid(self) -> int:
         assert self._process is not None
