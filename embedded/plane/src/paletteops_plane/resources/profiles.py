@@ -286,7 +286,8 @@ def list_pack_manifests(call: Call) -> dict[str, Any]:
     packs = []
     for pack in _working(document)["packs"]:
         spec = _pack_spec(pack)
-        spec.pop("template", None)
+        for key in ("template", "addonSubType"):  # v1PackManifestsSpec lacks them
+            spec.pop(key, None)
         spec["manifests"] = [
             {**manifest, "digest": templates.digest(manifest["content"])} for manifest in pack["manifests"]
         ]
