@@ -77,7 +77,11 @@ def test_a_moving_tag_takes_the_newest_that_satisfies_it(project: Api) -> None:
         (lambda t: t.update(cloudType="moon"), "CloudTypeUnknown", "moon"),
         (lambda t: t.update(type="add-on"), "PackLayerNotAllowed", "os"),
         (lambda t: t.update(type="infra", packs=[*t["packs"], {"name": "nginx"}]), "PackLayerNotAllowed", "nginx"),
-        (lambda t: t["packs"].extend([{"name": "nginx"}, {"name": "nginx"}]), "PackNameDuplicate", "nginx"),
+        (
+            lambda t: t["packs"].extend([{"name": "nginx"}, {"name": "nginx", "values": "a: 1"}]),
+            "PackNameDuplicate",
+            "nginx",
+        ),
     ],
 )
 def test_a_template_that_cannot_be_names_the_rule(project: Api, change: Any, rule: str, named: str) -> None:

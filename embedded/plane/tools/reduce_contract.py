@@ -46,6 +46,7 @@ SCHEMA_KEYS = (
     "maxLength",
     "minItems",
     "maxItems",
+    "uniqueItems",
     "pattern",
     "collectionFormat",
     "x-nullable",

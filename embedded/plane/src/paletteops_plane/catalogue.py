@@ -29,13 +29,16 @@ INFRASTRUCTURE_LAYERS = ("os", "k8s", "cni", "csi")
 
 @dataclass(frozen=True)
 class Registry:
-    """Where packs come from. ``kind``: pack, helm or oci."""
+    """Where packs come from. ``kind``: pack, helm or oci; ``provider``: what an oci registry holds."""
 
     uid: str
     name: str
     kind: str
     endpoint: str
     provider: str = ""
+    #: ``system`` for those of the catalogue, ``tenant`` for those that a tenant added.
+    scope: str = "system"
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,7 @@ class Catalogue:
                 return self._by_tag(plain, tag, pack.registry.uid, where)
             return pack
         if registry_uid and self.registry(registry_uid) is None:
-            raise invalid(
-                f"{where}: no registry with the uid {registry_uid!r}", field=f"{where}.registryUid", value=registry_uid
-            )
+            raise no_registry(registry_uid, where)
         return self._by_tag(plain, tag, registry_uid, where)
 
     def _by_tag(self, name: str, tag: str, registry_uid: str, where: str) -> Pack:
@@ -143,6 +144,10 @@ class Catalogue:
             value=tag,
             near=near,
         )
+
+
+def no_registry(uid: str, where: str) -> ApiError:
+    return invalid(f"{where}.registryUid: no registry with the uid {uid!r}", field=f"{where}.registryUid", value=uid)
 
 
 def _nearest_versions(tag: str, versions: list[str]) -> list[str]:
@@ -186,10 +191,3 @@ def catalogue() -> Catalogue:
                 )
             )
     return Catalogue(tuple(registries.values()), tuple(packs), {pack.uid: pack for pack in packs})
-
-
-def known_registry(uid: str) -> Registry:
-    registry = catalogue().registry(uid)
-    if registry is None:
-        raise ApiError("ResourceNotFound", f"no registry with the uid {uid!r}", {"uid": uid})
-    return registry

@@ -9,11 +9,11 @@ were sent, to the letter.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from paletteops_plane.catalogue import INFRASTRUCTURE_LAYERS, MANIFEST_PACK_UID, Pack, catalogue
+from paletteops_plane.catalogue import INFRASTRUCTURE_LAYERS, MANIFEST_PACK_UID, Pack, Registry, catalogue
 from paletteops_plane.errors import ApiError, invalid
 from paletteops_plane.store import new_uid
 from paletteops_plane.variables import references
@@ -39,10 +39,17 @@ class Violation:
         return invalid(self.message, field=self.field, value=self.value, rule=self.code)
 
 
-def build_pack(sent: dict[str, Any], before: PackEntry | None, where: str) -> PackEntry:
+#: Finds a registry by its uid, those of the tenant included.
+FindRegistry = Callable[[str], Registry | None]
+
+
+def build_pack(
+    sent: dict[str, Any], before: PackEntry | None, where: str, find_registry: FindRegistry | None = None
+) -> PackEntry:
     """A pack as it is stored, resolved against the catalogue; 422 where there is no such pack.
 
-    ``before`` is the pack of this name as it is stored: its manifests keep their uids.
+    ``before`` is the pack of this name as it is stored: its manifests keep their uids. A chart of a registry that
+    the tenant added is taken as it is named, since the plane cannot look into that registry.
     """
     name, kind = sent["name"], sent.get("type", "spectro")
     entry: PackEntry = {"name": name, "type": kind, "values": sent.get("values", "")}
@@ -50,6 +57,17 @@ def build_pack(sent: dict[str, Any], before: PackEntry | None, where: str) -> Pa
         tag = sent.get("tag") or "1.0.0"
         entry |= {"uid": sent.get("uid") or MANIFEST_PACK_UID, "tag": tag, "version": tag, "layer": "addon"}
         entry |= {"registryUid": sent.get("registryUid", "")}
+    elif registry := _tenants(sent, find_registry):
+        tag = sent.get("tag", "")
+        if not tag or kind not in _HOLDS[registry.kind]:
+            raise invalid(
+                f"{where}: of the {registry.kind} registry {registry.name!r} name a chart of type "
+                f"{' or '.join(_HOLDS[registry.kind])} with its version as tag",
+                field=f"{where}.tag" if not tag else f"{where}.type",
+                value=tag if not tag else kind,
+            )
+        entry |= {"uid": sent.get("uid", ""), "tag": tag, "version": tag, "layer": "addon"}
+        entry |= {"registryUid": registry.uid}
     else:
         pack = catalogue().resolve(name, sent.get("tag", ""), sent.get("uid", ""), sent.get("registryUid", ""), where)
         entry |= {
@@ -70,6 +88,17 @@ def build_pack(sent: dict[str, Any], before: PackEntry | None, where: str) -> Pa
     return entry
 
 
+#: The types of packs that the kinds of registries hold which a tenant can add.
+_HOLDS = {"helm": ("helm",), "oci": ("oci", "helm")}
+
+
+def _tenants(sent: dict[str, Any], find_registry: FindRegistry | None) -> Registry | None:
+    uid = sent.get("registryUid", "")
+    if not uid or find_registry is None or catalogue().registry(uid) is not None:
+        return None
+    return find_registry(uid)
+
+
 def _build_manifests(sent: list[dict[str, Any]], before: PackEntry | None, where: str) -> list[dict[str, Any]]:
     stored = before["manifests"] if before else []
     made: list[dict[str, Any]] = []
@@ -86,14 +115,16 @@ def _build_manifests(sent: list[dict[str, Any]], before: PackEntry | None, where
     return made
 
 
-def build(sent: dict[str, Any], before: Template | None, where: str) -> Template:
+def build(
+    sent: dict[str, Any], before: Template | None, where: str, find_registry: FindRegistry | None = None
+) -> Template:
     """A template as it is stored; its rules are not yet checked (``violations``)."""
     kind = sent.get("type") or (before["type"] if before else "cluster")
     default_cloud = before["cloudType"] if before else ("all" if kind == "add-on" else "")
     packs = []
     for number, pack in enumerate(sent.get("packs", [])):
         old = find_pack(before, pack["name"]) if before else None
-        packs.append(build_pack(pack, old, f"{where}.packs[{number}]"))
+        packs.append(build_pack(pack, old, f"{where}.packs[{number}]", find_registry))
     return {
         "type": kind,
         "cloudType": sent.get("cloudType") or default_cloud,

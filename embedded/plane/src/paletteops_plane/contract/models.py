@@ -50,6 +50,13 @@ _INTEGER_RANGES = {
 }
 
 
+def _all_different(values: list[Json]) -> list[Json]:
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise ValueError(f"item {number} is there twice")
+    return values
+
+
 def _in_range(low: int, high: int) -> AfterValidator:
     def check(value: float) -> float:
         if not low <= value <= high:
@@ -79,6 +86,9 @@ def _annotate(base: Any, schema: dict[str, Json]) -> Any:
     for key, keyword_name in (("minItems", "min_length"), ("maxItems", "max_length")):
         if key in schema:
             bounds[keyword_name] = schema[key]
+    if schema.get("uniqueItems"):
+        extras.append(AfterValidator(_all_different))
+        json_schema["uniqueItems"] = True
     if "pattern" in schema:
         pattern = re.compile(schema["pattern"])
 
@@ -188,7 +198,13 @@ def _describe(error: ValidationError, where: str) -> tuple[str, dict[str, Json]]
         path = where
         for part in problem["loc"]:
             path += f"[{part}]" if isinstance(part, int) else f".{part}"
-        fields.append({"field": path, "problem": problem["msg"], "value": _shown(problem.get("input"), path)})
+        fields.append(
+            {
+                "field": path,
+                "problem": problem["msg"].removeprefix("Value error, "),
+                "value": _shown(problem.get("input"), path),
+            }
+        )
     text = "; ".join(
         f"{item['field']}: {item['problem']}" + (f" (got {item['value']})" if item["value"] else "")
         for item in fields[:5]

@@ -77,12 +77,20 @@ _OPERATIONS = {
         GET /v1/registries/pack/{uid}/sync/status
         GET /v1/registries/helm
         GET /v1/registries/helm/summary
+        POST /v1/registries/helm
+        POST /v1/registries/helm/validate
         GET /v1/registries/helm/{uid}
+        PUT /v1/registries/helm/{uid}
+        DELETE /v1/registries/helm/{uid}
         POST /v1/registries/helm/{uid}/sync
         GET /v1/registries/helm/{uid}/sync/status
         GET /v1/registries/oci/summary
         GET /v1/registries/oci/{uid}
+        POST /v1/registries/oci/basic
+        POST /v1/registries/oci/basic/validate
         GET /v1/registries/oci/{uid}/basic
+        PUT /v1/registries/oci/{uid}/basic
+        DELETE /v1/registries/oci/{uid}/basic
         POST /v1/registries/oci/{uid}/basic/sync
         GET /v1/registries/oci/{uid}/basic/sync/status
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from paletteops_plane.catalogue import Pack, catalogue, known_registry, parent_tags
+from paletteops_plane.catalogue import Pack, catalogue, parent_tags
 from paletteops_plane.errors import ApiError, not_found
 from paletteops_plane.filters import filtered, ordered
 from paletteops_plane.paging import page
 from paletteops_plane.resources.projects import matches
+from paletteops_plane.resources.registries import known_registry
 from paletteops_plane.routing import Call, operation
 
 _SORT_FIELDS = {
@@ -66,7 +67,7 @@ def get(call: Call) -> dict[str, Any]:
 
 @operation("GET /v1/packs/{packName}/registries/{registryUid}")
 def list_versions(call: Call) -> dict[str, Any]:
-    registry = known_registry(call.path["registryUid"])
+    registry = known_registry(call.plane, call.path["registryUid"])
     name = call.path["packName"]
     versions = [
         pack

@@ -18,14 +18,14 @@ from typing import Any
 import yaml
 
 from paletteops_plane import templates, variables
-from paletteops_plane.catalogue import catalogue, version_key
+from paletteops_plane.catalogue import Registry, version_key
 from paletteops_plane.errors import ApiError, invalid, name_taken, not_found
 from paletteops_plane.metadata import fill, merge_annotations, replace, required_name
 from paletteops_plane.paging import page
 from paletteops_plane.resources.accounts import refuse_while_used
 from paletteops_plane.resources.packs import spec_of
 from paletteops_plane.resources.projects import matches
-from paletteops_plane.resources.registries import metadata_of
+from paletteops_plane.resources.registries import find_registry, metadata_of
 from paletteops_plane.routing import Call, operation, raw
 from paletteops_plane.store import Document, NameTaken, new_uid
 
@@ -57,7 +57,7 @@ def variables_of(document: Document) -> list[dict[str, Any]]:
 @operation("POST /v1/clusterprofiles")
 def create(call: Call) -> dict[str, Any]:
     metadata, spec = call.body.get("metadata", {}), call.body.get("spec", {})
-    template = templates.build(spec.get("template", {}), None, _TEMPLATE)
+    template = templates.build(spec.get("template", {}), None, _TEMPLATE, _finder(call))
     templates.check(template, _TEMPLATE)
     defined = variables.define(spec.get("variables", []), [], "body.spec.variables")
     variables.check_defined(templates.used_variables(template), defined)
@@ -87,7 +87,9 @@ def update(call: Call) -> None:
     if "template" in spec:
         before = _working(document)
         sent = spec["template"]
-        template = templates.build({**sent, "packs": sent.get("packs", before["packs"])}, before, _TEMPLATE)
+        template = templates.build(
+            {**sent, "packs": sent.get("packs", before["packs"])}, before, _TEMPLATE, _finder(call)
+        )
         templates.check(template, _TEMPLATE)
         variables.check_defined(templates.used_variables(template), variables_of(document))
         document.body["_draft"] = template
@@ -273,7 +275,7 @@ def add_pack(call: Call) -> dict[str, Any]:
     sent = call.body.get("pack")
     if sent is None:
         raise ApiError("InvalidRequest", "body.pack: is missing", {"field": "body.pack"})
-    pack = templates.build_pack(sent, None, "body.pack")
+    pack = templates.build_pack(sent, None, "body.pack", _finder(call))
     draft["packs"].append(pack)
     _check_packs(draft, document)
     _save(call, document)
@@ -298,7 +300,7 @@ def list_pack_manifests(call: Call) -> dict[str, Any]:
 @operation("GET /v1/clusterprofiles/{uid}/packs/{packName}")
 def get_pack(call: Call) -> dict[str, Any]:
     pack = _pack(call, _working(_profile(call)))
-    registry = catalogue().registry(pack["registryUid"])
+    registry = find_registry(call.plane, pack["registryUid"])
     spec: dict[str, Any] = {"pack": _pack_spec(pack), "macros": {"resolved": {}}}
     if registry is not None:
         spec["registry"] = metadata_of(registry)
@@ -313,7 +315,10 @@ def update_pack(call: Call) -> None:
     if sent is None:
         raise ApiError("InvalidRequest", "body.pack: is missing", {"field": "body.pack"})
     position = draft["packs"].index(pack)
-    draft["packs"][position] = {**templates.build_pack(sent, pack, "body.pack"), "manifests": pack["manifests"]}
+    draft["packs"][position] = {
+        **templates.build_pack(sent, pack, "body.pack", _finder(call)),
+        "manifests": pack["manifests"],
+    }
     _check_packs(draft, document)
     _save(call, document)
 
@@ -463,24 +468,25 @@ def _check_packs(draft: templates.Template, document: Document) -> None:
 
 @operation("POST /v1/clusterprofiles/validate/packs")
 def validate_packs(call: Call) -> dict[str, Any]:
-    return _validated(call.body, None)
+    return _validated(call, None)
 
 
 @operation("POST /v1/clusterprofiles/{uid}/validate/packs")
 def validate_profile_packs(call: Call) -> dict[str, Any]:
-    return _validated(call.body, _working(_profile(call)))
+    return _validated(call, _working(_profile(call)))
 
 
-def _validated(sent: dict[str, Any], before: templates.Template | None) -> dict[str, Any]:
+def _validated(call: Call, before: templates.Template | None) -> dict[str, Any]:
+    sent = call.body
     results: dict[str, list[dict[str, str]]] = {pack["name"]: [] for pack in sent.get("packs", [])}
     sound = []
     for number, pack in enumerate(sent.get("packs", [])):
         try:
-            templates.build_pack(pack, None, f"body.packs[{number}]")
+            templates.build_pack(pack, None, f"body.packs[{number}]", _finder(call))
             sound.append(pack)
         except ApiError as error:
             results[pack["name"]].append({"code": error.code, "message": error.message})
-    template = templates.build({**sent, "packs": sound}, before, "body")
+    template = templates.build({**sent, "packs": sound}, before, "body", _finder(call))
     for violation in templates.violations(template, "body"):
         name = violation.pack or "profile"
         results.setdefault(name, []).append({"code": violation.code, "message": violation.message})
@@ -510,7 +516,7 @@ def export(call: Call) -> Any:
             "template": {
                 "type": template["type"],
                 "cloudType": template["cloudType"],
-                "packs": [_exported_pack(pack) for pack in template["packs"]],
+                "packs": [_exported_pack(call, pack) for pack in template["packs"]],
             },
             # A sensitive default value stays here: a file goes from hand to hand.
             "variables": [
@@ -524,13 +530,18 @@ def export(call: Call) -> Any:
     return raw(text, "application/octet-stream", f"{document.name}-{document.version}.{form}")
 
 
-def _exported_pack(pack: templates.PackEntry) -> dict[str, Any]:
+def _exported_pack(call: Call, pack: templates.PackEntry) -> dict[str, Any]:
     exported: dict[str, Any] = {key: pack[key] for key in ("name", "type", "layer", "version", "tag", "values")}
     exported["manifests"] = [{"name": item["name"], "content": item["content"]} for item in pack["manifests"]]
-    registry = catalogue().registry(pack["registryUid"])
+    registry = find_registry(call.plane, pack["registryUid"])
     if registry is not None:
         exported["registry"] = {
-            "metadata": {"uid": registry.uid, "name": registry.name, "kind": registry.kind, "isPrivate": False}
+            "metadata": {
+                "uid": registry.uid,
+                "name": registry.name,
+                "kind": registry.kind,
+                "isPrivate": registry.private,
+            }
         }
     return exported
 
@@ -706,6 +717,13 @@ def _in_scope(call: Call) -> list[Document]:
 
 def _profile(call: Call, own: bool = False) -> Document:
     return (call.find_own if own else call.find)(KIND, call.path["uid"], "cluster profile")
+
+
+def _finder(call: Call) -> templates.FindRegistry:
+    def find(uid: str) -> Registry | None:
+        return find_registry(call.plane, uid)
+
+    return find
 
 
 def _working(document: Document) -> templates.Template:
