@@ -59,6 +59,8 @@ class Catalogue:
         return self.run.index(self.client.key("registry", tenant=False), fetch).entries()
 
     def registry_name(self, uid: str | None) -> str | None:
+        if uid is None:
+            return None
         return next((item["name"] for item in self.registries() if item["uid"] == uid), uid)
 
     def search(self, name: str | None = None) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,6 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     decode,
     encode,
     text,
-    yaml_text,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, TAGS, Resource
@@ -248,9 +247,6 @@ class Cluster(Resource):
             if before is None or version != before["version"]:
                 self.profile_uids[item["name"]] = entry["uid"]
         item["version"] = version
-        for pack in item.get("packs") or []:
-            if isinstance(pack.get("values"), dict):
-                pack["values"] = yaml_text(pack["values"])
         if item.get("variables") is not None:
             item["variables"] = self._wanted_variables(item, before)
         return item

@@ -20,7 +20,6 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     decode,
     encode,
     same,
-    yaml_text,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, TAGS, Resource
@@ -184,9 +183,7 @@ class ClusterProfile(Resource):
     def _observed_pack(self, pack: dict[str, Any]) -> Values:
         # Manifests are references here; their content needs a call of its own and is read where a task names it.
         values = decode(PACK, dict(pack, manifests=None))
-        values["registry"] = pack.get("registryUid") or None
-        if any(item.get("registry") for item in self.params.get("packs") or []) or self.params.get("read_all"):
-            values["registry"] = self.catalogue.registry_name(values["registry"])
+        values["registry"] = self.catalogue.registry_name(pack.get("registryUid") or None)
         values["version"] = values["version"] or pack.get("version")
         return values
 
@@ -240,8 +237,6 @@ class ClusterProfile(Resource):
                 pack["registry"] = pack.get("registry") or known.registry
             if pack.get("values") is None:
                 pack["values"] = self._default_values(known, version, before)
-            elif isinstance(pack["values"], dict):
-                pack["values"] = yaml_text(pack["values"])
         pack["version"] = version
         return pack
 

@@ -293,7 +293,8 @@ def merge(
         old = after.get(field.name)
         if field.type == "yaml":
             yaml_meaning(new, name)
-        if field.secret:
+            result = yaml_text(new)
+        elif field.secret:
             result = new
         elif field.key:
             result = merge_items(field, old or [], new, purge, name)
