@@ -39,8 +39,8 @@ class ModuleDocFragment:
         Field(
             "pools",
             (
-                "Machine pools. They merge by name: a pool that is not named stays as it is, O(pools[].state=absent) takes"
-                " one away. Only the fields of the cluster's cloud are taken.",
+                "Machine pools. They merge by name: a pool that is not named stays as it is, O(pools[].state=absent)"
+                " takes one away. Only the fields of the cluster's cloud are taken.",
                 "Needed when the cluster is made; one of them is the control plane then.",
             ),
             type="list",

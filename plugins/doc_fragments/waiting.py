@@ -11,9 +11,9 @@ class ModuleDocFragment:
 options:
   wait_timeout:
     description:
-      - Seconds to wait. For a cluster to become ready they count from when this run first submitted it, so clusters that
-        are waited for one after the other do not add up. At the end the task fails and says what keeps the cluster back;
-        the cluster itself goes on.
+      - Seconds to wait. For a cluster to become ready they count from when this run first submitted it, so clusters
+        that are waited for one after the other do not add up.
+      - At the end the task fails and says what keeps the cluster back; the cluster itself goes on.
     type: int
     default: 3600
   wait_interval:

@@ -104,7 +104,7 @@ class Client:
         self._pool: Any = None
         self._project_uid: str | None = None
 
-    # --- scope ---------------------------------------------------------------------------------------------------
+    # --- scope ---
 
     @property
     def scope(self) -> str:
@@ -138,7 +138,7 @@ class Client:
         caller = hashlib.sha256(self.connection.api_key.encode()).hexdigest()
         return f"{self.connection.api_url}|{caller}|{'' if tenant else self.scope}|{name}"
 
-    # --- calls ---------------------------------------------------------------------------------------------------
+    # --- calls ---
 
     def get(self, path: str, query: dict[str, Any] | None = None, tenant: bool = False) -> Any:
         return self.request("GET", path, query=query, tenant=tenant)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils import clouds
 from ansible_collections.paletteops.modes.plugins.module_utils.client import Client
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import Cloud
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, flatten, hint, unknown
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, decode, encode
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import NAME, TAGS, Resource
@@ -60,7 +61,8 @@ def account_uid(client: Client, run: Run, name: str, cloud: str, check_mode: boo
     if found.get("cloud") != cloud:
         fitting = [item["name"] for item in index.entries() if item.get("cloud") == cloud]
         raise PaletteError(
-            f"The cloud account '{name}' is for {found.get('cloud')}, and the cluster is on {cloud}.{hint(name, fitting)}"
+            f"The cloud account '{name}' is for {found.get('cloud')}, and the cluster is on {cloud}."
+            + hint(name, fitting)
         )
     return str(found["uid"])
 
@@ -75,7 +77,7 @@ class CloudAccount(Resource):
     }
 
     @property
-    def cloud(self) -> clouds.Cloud:
+    def cloud(self) -> Cloud:
         return clouds.of(self.params["cloud"])
 
     def table(self) -> tuple[Field, ...]:
@@ -98,7 +100,7 @@ class CloudAccount(Resource):
 
     def observe(self, raw: dict[str, Any]) -> Values:
         if raw["kind"] not in clouds.CLOUDS or (self.params.get("cloud") or raw["kind"]) != raw["kind"]:
-            # Of an account for another cloud only what every account has is known: the comparison refuses it by its cloud.
+            # Of an account for another cloud only what all have is known: the comparison refuses it by its cloud.
             return dict(decode((NAME, TAGS, CLOUD), raw))
         values = decode(self.table(), raw)
         uid = values["private_cloud_gateway"]
@@ -131,7 +133,8 @@ class CloudAccount(Resource):
         if self.cloud.gateway and not gateway:
             names = [item["name"] for item in self._gateways().entries()]
             findings.append(
-                f"private_cloud_gateway is missing, and an account for {self.cloud.name} works through one.{hint('', names)}"
+                f"private_cloud_gateway is missing, and an account for {self.cloud.name} works through one."
+                + hint("", names)
             )
         if gateway and not self.cloud.gateway:
             findings.append(f"private_cloud_gateway is '{gateway}', and {self.cloud.name} uses none. Take it out.")

@@ -16,6 +16,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account imp
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import (
     POOL,
     POOL_KEYS,
+    Cloud,
     check_pools,
     pool_labels,
 )
@@ -102,7 +103,7 @@ class Cluster(Resource):
         self.updated_profiles = False
 
     @property
-    def cloud(self) -> clouds.Cloud:
+    def cloud(self) -> Cloud:
         return clouds.of(self.params["cloud"])
 
     def table(self) -> tuple[Field, ...]:
@@ -114,7 +115,7 @@ class Cluster(Resource):
         }
         return tuple(own.get(field.name, field) for field in self.fields)
 
-    # --- what is -----------------------------------------------------------------------------------------------------
+    # --- what is ---
 
     def listing(self) -> list[dict[str, Any]]:
         return clusters(self.client)
@@ -141,11 +142,12 @@ class Cluster(Resource):
         return values
 
     def _account_name(self, reference: dict[str, Any]) -> str | None:
-        if reference.get("name") or not reference.get("uid"):
-            return reference.get("name")
+        name: str | None = reference.get("name")
+        if name or not reference.get("uid"):
+            return name
         index = self.run.index(self.client.key("cloud_account", tenant=False), lambda: accounts(self.client))
         entry = index.find(uid=reference["uid"])
-        return entry["name"] if entry else reference["uid"]
+        return str(entry["name"] if entry else reference["uid"])
 
     def _observed_profiles(self, raw: dict[str, Any]) -> list[Values]:
         """The attached profiles, with the variables and packs which the task names of them."""
@@ -199,7 +201,7 @@ class Cluster(Resource):
         answer = self.client.get(f"/v1/spectroclusters/{uid}/profiles/packs/manifests")
         return {item["metadata"]["name"]: manifests_of(item) for item in answer["profiles"]}
 
-    # --- what is wanted ------------------------------------------------------------------------------------------------
+    # --- what is wanted ---
 
     def wanted(self, before: Values | None) -> Values:
         wanted = super().wanted(before)
@@ -311,8 +313,8 @@ class Cluster(Resource):
         findings: list[str] = []
         if before is None and not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", self.name):
             findings.append(
-                f"name is '{self.name}', and a cluster's name is made of lower case letters, digits and hyphens, at most "
-                "63, with a letter or digit at both ends."
+                f"name is '{self.name}', and a cluster's name is made of lower case letters, digits and hyphens, "
+                "at most 63, with a letter or digit at both ends."
             )
         findings += check_pools(after.get("pools") or [], (before or {}).get("pools"))
         findings += self._check_profiles(before, after)
@@ -345,7 +347,8 @@ class Cluster(Resource):
             for pack in item.get("packs") or []:
                 if pack["name"] not in facts["packs"]:
                     findings.append(
-                        f"{where}.packs.{pack['name']}: the profile has no such pack.{hint(pack['name'], facts['packs'])}"
+                        f"{where}.packs.{pack['name']}: the profile has no such pack."
+                        + hint(pack["name"], facts["packs"])
                     )
             given = set(item.get("variables") or {}) | set(self.secret_variables.get(name, {}))
             for variable in facts["variables"]:
@@ -357,11 +360,12 @@ class Cluster(Resource):
         if before is None and len(infrastructure) != 1:
             named = " and ".join(f"'{name}'" for name in infrastructure) or "none"
             findings.append(
-                f"profiles: a cluster has exactly one profile of type cluster or infra, and here it is {named}. Name one."
+                f"profiles: a cluster has exactly one profile of type cluster or infra, and here it is {named}. "
+                "Name one."
             )
         return findings
 
-    # --- writing -----------------------------------------------------------------------------------------------------------
+    # --- writing ---
 
     def _pool_body(self, pool: Values, raw: dict[str, Any] | None = None) -> dict[str, Any]:
         """A pool of a request: ``cloudConfig`` and ``poolConfig``, with what no option covers handed back."""
@@ -421,8 +425,8 @@ class Cluster(Resource):
         if repave_state(raw) == "Pending":
             if not self.params["approve_repave"]:
                 raise PaletteError(
-                    f"The cluster '{self.name}' waits for somebody to approve a repave, and takes no changes until then: "
-                    f"{self._repave_reasons(path)} Set approve_repave: true to approve it."
+                    f"The cluster '{self.name}' waits for somebody to approve a repave, and takes no changes until "
+                    f"then: {self._repave_reasons(path)} Set approve_repave: true to approve it."
                 )
             self.client.patch(path + "/repave/approve")
         changed = changed_fields(self.table(), before, after)
@@ -518,7 +522,7 @@ class Cluster(Resource):
         )
         return {"repave": {"state": "Pending", "reasons": reasons}}
 
-    # --- removal -----------------------------------------------------------------------------------------------------------
+    # --- removal ---
 
     def delete(self, raw: dict[str, Any]) -> bool:
         path = f"/v1/spectroclusters/{raw['metadata']['uid']}"

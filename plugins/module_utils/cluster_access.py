@@ -49,8 +49,8 @@ def write_kubeconfig(session: Session) -> Result:
         if session.check_mode:
             return {"changed": True, "dest": dest}  # it comes with the cluster, which is still being made
         raise PaletteError(
-            f"The cluster '{name}' has no {'administrator ' if admin else ''}kubeconfig yet. It comes while the cluster is "
-            "made: wait for it with paletteops.modes.cluster_wait."
+            f"The cluster '{name}' has no {'administrator ' if admin else ''}kubeconfig yet. It comes while the "
+            "cluster is made: wait for it with paletteops.modes.cluster_wait."
         )
     content = plain_text(answer)
     changed = not same_file(dest, content)

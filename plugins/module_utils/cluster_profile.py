@@ -92,7 +92,7 @@ def profiles(client: Client) -> list[dict[str, Any]]:
 
 
 def manifests_of(answer: dict[str, Any]) -> dict[str, list[Values]]:
-    """The manifests of a profile by pack, from an answer with the packs and their manifests (v1ClusterProfilePacksManifests)."""
+    """The manifests of a profile by pack, from a v1ClusterProfilePacksManifests."""
     found: dict[str, list[Values]] = {}
     for pack in (answer.get("spec") or {}).get("packs") or []:
         spec = pack.get("spec") or {}
@@ -115,7 +115,7 @@ def unpublished(raw: dict[str, Any]) -> bool:
     draft, published = spec.get("draft"), spec.get("published")
     if not published:
         return True
-    return bool(draft) and draft.get("packs") != published.get("packs")
+    return draft is not None and bool(draft) and draft.get("packs") != published.get("packs")
 
 
 class ClusterProfile(Resource):
@@ -163,7 +163,7 @@ class ClusterProfile(Resource):
         found: dict[str, Any] | None = self.client.find(f"/v1/clusterprofiles/{uid}")
         return found
 
-    # --- what is -----------------------------------------------------------------------------------------------------
+    # --- what is ---
 
     def observe(self, raw: dict[str, Any]) -> Values:
         content = template(raw)
@@ -199,7 +199,7 @@ class ClusterProfile(Resource):
             values["default_value"] = None
         return values
 
-    # --- what is wanted ------------------------------------------------------------------------------------------------
+    # --- what is wanted ---
 
     def wanted(self, before: Values | None) -> Values:
         wanted = super().wanted(before)
@@ -228,7 +228,7 @@ class ClusterProfile(Resource):
             version = versions.resolve(pack.get("version") or "x", known.versions, what)
             if pack.get("layer") and pack["layer"] != known.layer:
                 raise PaletteError(
-                    f"packs.{pack['name']}.layer is '{pack['layer']}', and the pack belongs to the layer '{known.layer}'. "
+                    f"packs.{pack['name']}.layer is '{pack['layer']}', and the pack belongs to '{known.layer}'. "
                     "Leave layer out, or name another pack."
                 )
             pack["layer"] = known.layer
@@ -305,7 +305,7 @@ class ClusterProfile(Resource):
                 )
         return findings
 
-    # --- writing -----------------------------------------------------------------------------------------------------------
+    # --- writing ---
 
     def _pack_body(self, pack: Values, raw: dict[str, Any] | None) -> dict[str, Any]:
         """A pack of a request: what the plane has of it, with what is wanted laid over it."""

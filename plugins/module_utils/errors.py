@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can go wrong, as exceptions. Library code raises; only the edge (module or action) turns them into a failed task."""
+"""What can go wrong, as exceptions. Library code raises; the edge (module or action) makes a failed task of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PaletteError(Exception):
 
 
 class ApiError(PaletteError):
-    """The management plane refused a call. ``details["error"]`` holds status, code, message, details and ref of the answer."""
+    """The management plane refused a call. ``details["error"]`` has status, code, message, details and ref."""
 
     def __init__(self, status: int, body: Any, method: str, path: str) -> None:
         body = body if isinstance(body, dict) else {"message": str(body or "").strip()[:500]}

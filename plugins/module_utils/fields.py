@@ -112,7 +112,7 @@ def text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# --- argument spec and documentation -----------------------------------------------------------------------------
+# --- argument spec and documentation ---
 
 
 def sub_fields(field: Field) -> tuple[Field, ...]:
@@ -169,7 +169,7 @@ def documentation(fields: Iterable[Field]) -> dict[str, Any]:
     return options
 
 
-# --- to and from the API's objects ----------------------------------------------------------------------------------
+# --- to and from the API's objects ---
 
 
 def encode(fields: Iterable[Field], values: Values) -> Values:
@@ -226,7 +226,7 @@ def public(fields: Iterable[Field], values: Values | None) -> Values:
     return shown
 
 
-# --- YAML documents -------------------------------------------------------------------------------------------------
+# --- YAML documents ---
 
 
 def yaml_text(value: Any) -> str:
@@ -235,7 +235,7 @@ def yaml_text(value: Any) -> str:
 
 
 def yaml_meaning(value: Any, what: str = "") -> Any:
-    """What a YAML text says (several documents as a list of them). Raises PaletteError that says where it is malformed."""
+    """What a YAML text says, as a list of its documents. Raises PaletteError that says where it is malformed."""
     if not isinstance(value, str):
         return [value]
     try:
@@ -247,7 +247,7 @@ def yaml_meaning(value: Any, what: str = "") -> Any:
         raise PaletteError(f"{what or 'The value'} is not valid YAML{where}: {problem}. Correct the text.") from None
 
 
-# --- comparison ------------------------------------------------------------------------------------------------------
+# --- comparison ---
 
 
 def canonical(value: Any) -> str:
@@ -291,6 +291,7 @@ def merge(
             continue
         name = where + field.name
         old = after.get(field.name)
+        result: Any
         if field.type == "yaml":
             yaml_meaning(new, name)
             result = yaml_text(new)

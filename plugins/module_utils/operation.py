@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An operation is what a module does: an argument spec and a function of a session. Modules and actions run the same."""
+"""An operation is what a module does: an argument spec and a function of a session. Module and action run the same."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def private_folder(path: str) -> str:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PaletteError(
-            f"{path} is not a folder of this user alone, so it cannot be trusted. Remove it, or set TMPDIR to another place."
+            f"{path} is not a folder of this user alone, so it cannot be trusted. "
+            "Remove it, or set TMPDIR to another place."
         )
     return path
 

@@ -66,7 +66,7 @@ class Resource:
         self.params = session.params
         self.warnings: list[str] = []
 
-    # --- what a resource says of itself ------------------------------------------------------------------------------------
+    # --- what a resource says of itself ---
 
     def table(self) -> tuple[Field, ...]:
         """The fields of this object; more than ``fields`` where a cloud adds its own."""
@@ -112,7 +112,7 @@ class Resource:
     def settle_absent(self, uid: str) -> None:
         """After the deletion was asked for."""
 
-    # --- names -----------------------------------------------------------------------------------------------------------------
+    # --- names ---
 
     @property
     def name(self) -> str:
@@ -161,7 +161,7 @@ class Resource:
             index.forget()
         return None
 
-    # --- the one way -----------------------------------------------------------------------------------------------------------
+    # --- the one way ---
 
     def ensure(self) -> Result:
         if self.params["state"] == "absent":
@@ -247,7 +247,7 @@ class Resource:
             return self.outcome(changed, before, None, {})
         return self.outcome(before is not None, before, None, {})
 
-    # --- reporting ---------------------------------------------------------------------------------------------------------------
+    # --- reporting ---
 
     def report(
         self,

@@ -57,7 +57,7 @@ class Run:
                 os.ftruncate(handle, 0)
                 os.write(handle, data)
 
-    # --- names -------------------------------------------------------------------------------------------------------
+    # --- names ---
 
     def index(self, key: str, fetch: Callable[[], list[Entry]]) -> Index:
         return Index(self, key, fetch)
@@ -73,7 +73,7 @@ class Run:
         with self.entry("cached|" + key) as record:
             record.clear()
 
-    # --- check mode ------------------------------------------------------------------------------------------------------
+    # --- check mode ---
 
     def predict(self, key: str, name: str, spec: Entry | None) -> None:
         """Notes what a task would have made of an object: its spec without secrets, None where it would be gone.
@@ -94,7 +94,7 @@ class Run:
         with self.entry("predicted|" + key) as record:
             return [item["spec"] for item in record.values() if item["spec"] is not None]
 
-    # --- waiting -----------------------------------------------------------------------------------------------------------
+    # --- waiting ---
 
     def submit(self, key: str, uid: str, name: str) -> None:
         """Notes that this run has (again) asked something of a cluster: its time limit counts from now.

@@ -81,7 +81,7 @@ def words(known: dict[str, Any]) -> str:
 
 
 def ready(known: dict[str, Any]) -> bool:
-    return (
+    return bool(
         known["state"] == "Running"
         and known["health"] == "Healthy"
         and known["repave"] != "Pending"
@@ -107,7 +107,7 @@ class Waiter:
         return answer.get(self.uid)
 
     def until_ready(self) -> dict[str, Any]:
-        """Returns the summary of the cluster once it runs and is healthy. Raises PaletteError with the reason if not."""
+        """The summary of the cluster once it runs and is healthy. Raises PaletteError with the reason if not."""
         since = self.session.run.submitted(key(self.client), self.uid, self.name)
         deadline = max(since + self.timeout, time.time() + self.interval)
         shown, shown_at = "", time.time()
@@ -132,8 +132,8 @@ class Waiter:
                     self.session.tell(shown + (f"; {self.problem()}" if slow and self.problem() else ""))
             if time.time() >= deadline:
                 raise self._error(
-                    f"was not ready within wait_timeout, {self.timeout} s. It goes on by itself: mend what is named here, "
-                    "then run again, or raise wait_timeout",
+                    f"was not ready within wait_timeout, {self.timeout} s. It goes on by itself: mend what is named "
+                    "here, then run again, or raise wait_timeout",
                     last,
                 )
             time.sleep(min(self.interval, max(0.05, deadline - time.time())))
@@ -181,7 +181,8 @@ class Waiter:
     def _error(self, what: str, last: dict[str, Any]) -> PaletteError:
         problem = self.problem()
         state = f" It is {words(last)}." if last else ""
+        reason = f" {problem[0].upper()}{problem[1:]}." if problem else ""
         return PaletteError(
-            f"The cluster '{self.name}' {what}.{state}{' ' + problem[0].upper() + problem[1:] + '.' if problem else ''}",
+            f"The cluster '{self.name}' {what}.{state}{reason}",
             cluster={"name": self.name, "uid": self.uid, **last},
         )

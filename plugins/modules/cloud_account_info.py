@@ -35,8 +35,10 @@ cloud_accounts:
     - {name: retail-aws, cloud: aws, credentials: {access_key: AKIAEXAMPLE}, uid: 5f6e7d8c9b0a1f2e3d4c5b6a}
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.info import CLOUD_ACCOUNTS as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.info import CLOUD_ACCOUNTS
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = CLOUD_ACCOUNTS
 
 
 def main() -> None:

@@ -106,8 +106,8 @@ options:
     default: false
   approve_repave:
     description:
-      - Whether to approve a repave, the replacement of all nodes which some changes need. Without it such a change waits
-        for somebody to approve it, and the task says why.
+      - Whether to approve a repave, the replacement of all nodes which some changes need. Without it such a change
+        waits for somebody to approve it, and the task says why.
     type: bool
     default: false
   update_secrets:

@@ -10,8 +10,8 @@ module: cluster_info
 short_description: Reads clusters in Palette
 version_added: 0.1.0
 description:
-  - Reads one cluster, or all of the project, in the option names of M(paletteops.modes.cluster), and what state they are
-    in.
+  - Reads one cluster, or all of the project, in the option names of M(paletteops.modes.cluster), and what state
+    they are in.
 author:
   - paletteops.modes contributors (@paletteops)
 extends_documentation_fragment:
@@ -38,8 +38,10 @@ clusters:
       status: {state: Running, health: Healthy, nodes: 5, healthy_nodes: 5, conditions: []}
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.info import CLUSTERS as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.info import CLUSTERS
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = CLUSTERS
 
 
 def main() -> None:

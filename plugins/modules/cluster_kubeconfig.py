@@ -70,8 +70,10 @@ dest:
   sample: /home/ops/.kube/shop-berlin
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.cluster_access import KUBECONFIG as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster_access import KUBECONFIG
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = KUBECONFIG
 
 
 def main() -> None:

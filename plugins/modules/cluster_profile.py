@@ -36,8 +36,8 @@ options:
     type: dict
   cloud:
     description:
-      - The cloud for which the profile is. Needed when an infrastructure profile is made; V(all) is what add-on profiles
-        have where nothing else is said. It cannot be changed.
+      - The cloud for which the profile is. Needed when an infrastructure profile is made; V(all) is what add-on
+        profiles have where nothing else is said. It cannot be changed.
     type: str
     choices: [aws, vsphere, all]
   type:
@@ -88,7 +88,8 @@ options:
             description: Whether it is chosen at first.
             type: bool
       default_value:
-        description: The value that holds where a cluster gives none. Of a sensitive variable it is sent, never compared.
+        description:
+          - The value that holds where a cluster gives none. Of a sensitive variable it is sent, never compared.
         type: str
       regex:
         description: A regular expression which values match.
@@ -140,8 +141,8 @@ options:
         type: str
       values:
         description:
-          - Values as YAML text or as a map. They are compared by meaning. Without them a new pack has the version's own,
-            and a pack that is moved to another version takes that version's own unless somebody has changed them.
+          - Values as YAML text or as a map. They are compared by meaning. Without them a new pack has the version's
+            own, and a pack that is moved to another version takes that version's own unless somebody has changed them.
         type: raw
       manifests:
         description: Manifests of the layer. They merge by name, O(packs[].manifests[].state=absent) takes one away.

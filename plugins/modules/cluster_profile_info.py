@@ -40,8 +40,10 @@ cluster_profiles:
     - {name: base-aws, version: 1.2.0, cloud: aws, type: infra, published: true, in_use_by: [shop-berlin]}
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.info import CLUSTER_PROFILES as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.info import CLUSTER_PROFILES
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = CLUSTER_PROFILES
 
 
 def main() -> None:

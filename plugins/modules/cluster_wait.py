@@ -11,8 +11,8 @@ short_description: Waits for clusters in Palette to run and be healthy
 version_added: 0.1.0
 description:
   - Waits until a cluster is in state Running, its health is Healthy, and all of its nodes are healthy.
-  - All that wait in a run share one look at the management plane for each interval, so many clusters are submitted first
-    and waited for together.
+  - All that wait in a run share one look at the management plane for each interval, so many clusters are submitted
+    first and waited for together.
   - Shows progress while it waits, and fails with the reason that the management plane gives.
 author:
   - paletteops.modes contributors (@paletteops)
@@ -78,8 +78,10 @@ cluster:
       sample: 5
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.cluster_access import WAIT as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster_access import WAIT
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = WAIT
 
 
 def main() -> None:

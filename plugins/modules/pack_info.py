@@ -43,8 +43,10 @@ packs:
     - {name: kubernetes, layer: k8s, type: spectro, clouds: [aws, vsphere], versions: [1.31.4, 1.30.8]}
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.info import PACKS as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.info import PACKS
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = PACKS
 
 
 def main() -> None:

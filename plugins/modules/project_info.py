@@ -34,8 +34,10 @@ projects:
     - {name: retail, description: Clusters of the shops, tags: {team: retail}, uid: 5f6e7d8c9b0a1f2e3d4c5b6a}
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.info import PROJECTS as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.info import PROJECTS
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = PROJECTS
 
 
 def main() -> None:

@@ -34,8 +34,10 @@ registries:
     - {name: Public Repo, kind: pack, scope: tenant, is_default: true, is_private: false, uid: 5f6e7d8c9b0a1f2e3d4c5b6a}
 """
 
-from ansible_collections.paletteops.modes.plugins.module_utils.info import REGISTRIES as OPERATION
+from ansible_collections.paletteops.modes.plugins.module_utils.info import REGISTRIES
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import run_module
+
+OPERATION = REGISTRIES
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ CENSORED = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
 def run_folder() -> str:
-    """The folder that the tasks of this run share: inside the one that Ansible makes for a run and removes at its end."""
-    return os.path.join(constants.DEFAULT_LOCAL_TMP, "paletteops")
+    """The folder that the tasks of this run share: in the one that Ansible makes for a run and removes at its end."""
+    return os.path.join(constants.DEFAULT_LOCAL_TMP, "paletteops")  # type: ignore[attr-defined]  # constants are set at run time
 
 
 class PaletteAction(ActionBase):

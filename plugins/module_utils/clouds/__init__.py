@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clouds as data. A cloud is one table: the fields of its accounts, its cloud config and its machine pools, and its rules.
+"""Clouds as data. A cloud is one table: the fields of its accounts, cloud config and machine pools, and its rules.
 
 Options, documentation, typing, request bodies and comparison follow from the tables; nothing else names a cloud.
 """
@@ -10,7 +10,7 @@ Options, documentation, typing, request bodies and comparison follow from the ta
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds import aws, vsphere

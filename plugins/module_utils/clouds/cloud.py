@@ -89,7 +89,7 @@ POOL: tuple[Field, ...] = (
         "size",
         (
             "Number of machines. A control plane has 1, 3, 5 or 7.",
-            "Where O(ignore:max_size) is set, it holds at the pool's creation only, and the autoscaler goes on from it.",
+            "Where O(ignore:max_size) is set, it holds at the pool's creation only; the autoscaler goes on from there.",
         ),
         type="int",
         needed=True,
@@ -154,7 +154,8 @@ def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
         if pool.get("control_plane"):
             if size < 1 or size % 2 == 0:
                 findings.append(
-                    f"{where}.size is {size}, and a control plane keeps its quorum with an odd number only. Use 1, 3, 5 or 7."
+                    f"{where}.size is {size}, and a control plane keeps its quorum with an odd number only. "
+                    "Use 1, 3, 5 or 7."
                 )
             if most:
                 findings.append(f"{where}.max_size is {most}, and a control plane is not autoscaled. Take it out.")
@@ -174,6 +175,6 @@ def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
         scaled = strategy.get("max_surge") or strategy.get("max_unavailable")
         if scaled and strategy.get("type") != "OverrideScaling":
             findings.append(
-                f"{where}.update_strategy names max_surge or max_unavailable, which count with type OverrideScaling only."
+                f"{where}.update_strategy names max_surge or max_unavailable, which need type OverrideScaling. Set it."
             )
     return findings
