@@ -141,6 +141,10 @@ def test_an_unknown_project_is_not_taken_for_an_absent_object(tenant: Api) -> No
         ("DELETE", "/v1/users/info"),
         ("OPTIONS", "/v1/projects"),
         ("GET", "/v1/"),
+        # Literal paths of the vendor's that look like an object of a served kind.
+        ("GET", "/v1/projects/alerts"),
+        ("GET", "/v1/clusterprofiles/macros"),
+        ("GET", "/v1/clusterprofiles/x/packs/resolvedValues"),
     ],
 )
 def test_what_is_not_served_is_answered_with_501(client: InProcess, method: str, path: str) -> None:

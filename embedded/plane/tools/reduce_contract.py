@@ -7,7 +7,8 @@
 Kept, for each operation of the table ``paletteops_plane.contract.served``: path, method, operation id, parameters,
 body, the success answer with its headers; and every definition that these reach. Of a schema only what describes
 the data is kept (see ``SCHEMA_KEYS``): no prose, no generator hints. The result is a Swagger 2.0 document with the
-source in ``x-source``, sorted, so that the same input gives the same bytes. ``--check`` compares instead of writing.
+source in ``x-source`` and, in ``x-shadowed``, the operations that must answer 501 although their paths look like
+served ones; sorted, so that the same input gives the same bytes. ``--check`` compares instead of writing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
 import sys
 from http import HTTPStatus
 from pathlib import Path
@@ -125,6 +127,21 @@ def references(value: Any) -> set[str]:
     return set()
 
 
+def shadowed_operations(description: dict[str, Any], served: dict[str, str]) -> list[str]:
+    """Operations that are not served but whose paths a served one with parameters would take for its own."""
+    patterns = [
+        (name.split(" ")[0], re.compile(re.sub(r"\\{[^/]+?\\}", "[^/]+", re.escape(name.split(" ")[1]))))
+        for name in served
+    ]
+    names = [f"{method.upper()} {path}" for path, item in description["paths"].items() for method in item]
+    return sorted(
+        name
+        for name in names
+        if name not in served
+        and any(name.split(" ")[0] == method and pattern.fullmatch(name.split(" ")[1]) for method, pattern in patterns)
+    )
+
+
 def reduce_description(description: dict[str, Any], served: dict[str, str]) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for served_operation in served:
@@ -142,6 +159,7 @@ def reduce_description(description: dict[str, Any], served: dict[str, str]) -> d
         "swagger": "2.0",
         "info": description["info"],
         "x-source": SOURCE,
+        "x-shadowed": shadowed_operations(description, served),
         "consumes": description["consumes"],
         "produces": description["produces"],
         "paths": paths,

@@ -41,18 +41,22 @@ def create_app(plane: Plane) -> FastAPI:
         redoc_url=None,
     )
     app.state.plane = plane
-    for operation in sorted(CONTRACT.operations.values(), key=_specific_first):
-        handler = HANDLERS.get(operation.name)
-        if handler is not None:
-            app.add_api_route(
-                operation.path,
-                _endpoint(plane, operation, handler),
-                methods=[operation.method],
-                operation_id=operation.data["operationId"],
-                response_class=Response,
-                response_model=None,
-                status_code=operation.status,
-            )
+    not_served = _NotServed()
+    for name in sorted([*CONTRACT.operations, *CONTRACT.shadowed], key=_specific_first):
+        operation, handler = CONTRACT.operations.get(name), HANDLERS.get(name)
+        if operation is None or handler is None:
+            method, path = name.split(" ")
+            app.router.routes.append(Route(path, not_served, methods=[method]))
+            continue
+        app.add_api_route(
+            operation.path,
+            _endpoint(plane, operation, handler),
+            methods=[operation.method],
+            operation_id=operation.data["operationId"],
+            response_class=Response,
+            response_model=None,
+            status_code=operation.status,
+        )
     if plane.settings.test_controls:
         from paletteops_plane.controls import install
 
@@ -60,7 +64,7 @@ def create_app(plane: Plane) -> FastAPI:
     from paletteops_plane.extensions import install_extensions
 
     install_extensions(app, plane)
-    app.router.routes.append(Route("/v1/{rest:path}", _NotServed()))
+    app.router.routes.append(Route("/v1/{rest:path}", not_served))
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_failure)
@@ -68,9 +72,9 @@ def create_app(plane: Plane) -> FastAPI:
     return app
 
 
-def _specific_first(operation: Operation) -> list[tuple[bool, str]]:
+def _specific_first(name: str) -> list[tuple[bool, str]]:
     """Order of matching: a literal segment before a parameter in the same place."""
-    return [(segment.startswith("{"), segment) for segment in operation.path.split("/")]
+    return [(segment.startswith("{"), segment) for segment in name.split(" ")[1].split("/")]
 
 
 @asynccontextmanager

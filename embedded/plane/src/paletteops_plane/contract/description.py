@@ -103,6 +103,8 @@ class Contract:
     def __init__(self, description: dict[str, Json], served: dict[str, str]) -> None:
         self.description = description
         self.models = Models(description["definitions"])
+        #: Operations that are not served but whose paths look like served ones: ``"METHOD /path"``.
+        self.shadowed: tuple[str, ...] = tuple(description["x-shadowed"])
         self.operations: dict[str, Operation] = {}
         for path, item in description["paths"].items():
             for method, data in item.items():
