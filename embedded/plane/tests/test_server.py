@@ -144,6 +144,32 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+def test_two_planes_do_not_share_a_data_file(start: Start, tmp_path: Path) -> None:
+    plane = start()
+    result = run("--listen", "127.0.0.1:0", "--data", str(plane.data))
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"pid {plane.process.pid}" in result.stderr
+    saved = tmp_path / "saved"
+    assert run("--data", str(plane.data), "backup", str(saved)).returncode == 0
+    assert run("--data", str(plane.data), "restore", str(saved), "--replace").returncode == 2
+    plane.kill()
+    assert start().client.get("/v1/users/info").status_code == 200
+
+
+def test_the_log_names_requests_but_no_secrets(start: Start) -> None:
+    plane = start("--log-level", "info")
+    sign_in = json.loads(plane.data.with_name(plane.data.name + ".admin").read_text())
+    token = plane.client.post("/v1/auth/authenticate", json=sign_in).json()["Authorization"]
+    assert plane.client.get(f"/v1/auth/refresh/{token}").status_code == 200
+    account = {"metadata": {"name": "a"}, "spec": {"accessKey": "AKIA-X", "secretKey": "canary-secret"}}
+    plane.client.post("/v1/cloudaccounts/aws?x=canary-query", json=account)
+    plane.stop()
+    log = plane.data.with_name("log").read_text()
+    assert "POST /v1/cloudaccounts/aws 201" in log
+    for secret in (plane.key, sign_in["password"], token, "canary-secret", "canary-query"):
+        assert secret not in log
+
+
 @pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:99999", ":", "127.0.0.1:"])
 def test_an_address_that_is_none_is_said_in_one_line(tmp_path: Path, listen: str) -> None:
     result = run("--listen", listen, "--data", str(tmp_path / "d"))

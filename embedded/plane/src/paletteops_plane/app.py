@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +18,7 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane import __version__
 from paletteops_plane.auth import authenticate
@@ -57,6 +59,8 @@ def create_app(plane: Plane) -> FastAPI:
             response_model=None,
             status_code=operation.status,
         )
+    if log.isEnabledFor(logging.INFO):
+        app.add_middleware(_AccessLog)
     if plane.settings.test_controls:
         from paletteops_plane.controls import install
 
@@ -194,8 +198,9 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return error_response(ApiError("InternalError", f"{request.method} {request.url.path} failed: see the plane's log"))
+    path = without_token(request.url.path)
+    log.error("%s %s failed", request.method, path, exc_info=error)
+    return error_response(ApiError("InternalError", f"{request.method} {path} failed: see the plane's log"))
 
 
 class _NotServed:
@@ -205,3 +210,30 @@ class _NotServed:
         request = Request(scope)
         message = f"{request.method} {request.url.path} is not served by this plane"
         await error_response(ApiError("NotServed", message))(scope, receive, send)
+
+
+class _AccessLog:
+    """A line for each request: method, path, status, milliseconds; no query and no headers, which may hold secrets."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+
+        async def observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                took = (time.monotonic() - began) * 1000
+                path = without_token(scope["path"])
+                log.info("%s %s %s %.1f ms", scope["method"], path, message["status"], took)
+            await send(message)
+
+        await self._app(scope, receive, observed)
+
+
+def without_token(path: str) -> str:
+    """A path as it may be written down: one operation has a token in it."""
+    return re.sub(r"^(/v1/auth/refresh/).+", r"\1***", path)

@@ -8,12 +8,12 @@ import logging
 import os
 import re
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 from paletteops_plane import __version__
-from paletteops_plane.errors import ApiError
-from paletteops_plane.store import NameTaken, StoreError
+from paletteops_plane.store import NameTaken, StoreError, hold
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -111,7 +111,8 @@ def _restore(options: argparse.Namespace) -> int:
     data = _data(options)
     if data.exists() and not options.replace:
         raise UsageError(f"{data} exists: stop its plane and say --replace to put the backup in its place")
-    restore(options.file, data)
+    with hold(data):
+        restore(options.file, data)
     return 0
 
 
@@ -122,18 +123,16 @@ def _api_key(options: argparse.Namespace) -> int:
     data = _data(options)
     if not data.exists():
         raise UsageError(f"there is no data file {data}")
-    plane = Plane.open(Settings(data=data))
-    try:
+    with closing(Plane.open(Settings(data=data))) as plane:
         user = plane.store.by_name("user", ADMIN_EMAIL)
         assert user is not None
         expiry = plane.clock.now() + _duration(options.expires_in) if options.expires_in else None
-        with plane.store.transaction():
-            _, key = create_api_key(plane, options.name, user, expiry)
-            write_private(options.key_file, key + "\n")
-    except NameTaken:
-        raise UsageError(f"an API key named {options.name!r} exists already") from None
-    finally:
-        plane.close()
+        try:
+            with plane.store.transaction():
+                _, key = create_api_key(plane, options.name, user, expiry)
+                write_private(options.key_file, key + "\n")
+        except NameTaken:
+            raise UsageError(f"an API key named {options.name!r} exists already") from None
     return 0
 
 
@@ -160,27 +159,22 @@ def _serve(options: argparse.Namespace) -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"cannot listen on {options.listen}: {reason}; say another --listen HOST:PORT") from None
-    try:
-        files = None
+    with listener, hold(data):
+        certificates = None
         if options.tls:
             from paletteops_plane.tls import certificate_files
 
-            files = certificate_files(data, host)
+            certificates = certificate_files(data, host)
         settings = Settings(
             data=data,
             key_file=options.key_file,
             speed=options.speed,
             limits=not options.no_limits,
             test_controls=options.test_controls,
-            ca_file=files[0] if files else None,
+            ca_file=certificates[0] if certificates else None,
         )
-        plane = Plane.open(settings)
-        try:
-            return serve(plane, listener, host, options.ready_file, files)
-        finally:
-            plane.close()
-    finally:
-        listener.close()
+        with closing(Plane.open(settings)) as plane:
+            return serve(plane, listener, host, options.ready_file, certificates)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -189,6 +183,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise UsageError(f"--listen is {text!r}: say HOST:PORT, such as {DEFAULT_LISTEN}")
     return host, int(port)
-
-
-__all__ = ["ApiError", "main"]

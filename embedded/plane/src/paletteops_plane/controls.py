@@ -180,11 +180,13 @@ class _Controlled:
             await self._go_wrong(fault, receive, observed, self._app, scope)
 
     def _record(self, scope: Scope) -> RequestRecord:
+        # Imported here since the application imports this module.
+        from paletteops_plane.app import without_token
+
         headers = dict(scope["headers"])
-        path = re.sub(r"^(/v1/auth/refresh/).+", r"\1***", scope["path"])
         return RequestRecord(
             method=scope["method"],
-            path=path,
+            path=without_token(scope["path"]),
             query=scope["query_string"].decode("latin-1"),
             status=None,
             time=rfc3339(self._plane.clock.now()),

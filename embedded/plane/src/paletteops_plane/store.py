@@ -9,6 +9,7 @@ a key that lies beside it as well.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -300,6 +301,25 @@ def create_private(path: Path) -> None:
         path.chmod(0o600)
     except OSError as error:
         raise StoreError(f"{path} cannot be used: {error.strerror}") from None
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep a data file for this process; ``StoreError`` when another plane runs on it.
+
+    The lock is on a file beside it and ends with the process, however that ends.
+    """
+    lock = path.with_name(path.name + ".lock")
+    create_private(lock)
+    with lock.open("r+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(f"another plane runs on {path} (pid {stream.read().strip()}): stop it first") from None
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield
 
 
 def backup(source: Path, target: Path) -> None:
