@@ -43,7 +43,7 @@ def create_app(plane: Plane) -> FastAPI:
         redoc_url=None,
     )
     app.state.plane = plane
-    not_served = _NotServed()
+    not_served = _NotServed(plane)
     for name in sorted([*CONTRACT.operations, *CONTRACT.shadowed], key=_specific_first):
         operation, handler = CONTRACT.operations.get(name), HANDLERS.get(name)
         if operation is None or handler is None:
@@ -206,8 +206,12 @@ async def _answer_failure(request: Request, error: Exception) -> Response:
 class _NotServed:
     """Answers what the management API may have but this plane does not, any method."""
 
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        _limit(self._plane, request)
         message = f"{request.method} {request.url.path} is not served by this plane"
         await error_response(ApiError("NotServed", message))(scope, receive, send)
 

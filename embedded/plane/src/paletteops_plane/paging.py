@@ -9,7 +9,6 @@ query ``continue``. A limit of 0, or above fifty, is fifty.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -57,6 +56,6 @@ def _decode(mark: str) -> int:
         word, _, number = text.partition(":")
         if word == "offset" and number.isascii() and number.isdigit() and len(number) < 16:
             return int(number)
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # also of base64 and of UTF-8
         pass
     raise ApiError("InvalidRequest", f"the parameter continue is not one that this plane gave: {mark[:40]!r}")
