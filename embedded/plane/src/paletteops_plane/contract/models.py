@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Annotated, Any, ForwardRef, Literal, NotRequired, Required, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
-from pydantic.config import ConfigDict
 from typing_extensions import TypeAliasType, TypedDict
 
 from paletteops_plane.errors import ApiError
@@ -25,8 +24,6 @@ Json: TypeAlias = Any
 
 _NAMESPACE = ModuleType("paletteops_plane.contract.definitions")
 sys.modules[_NAMESPACE.__name__] = _NAMESPACE
-
-_STRICT = ConfigDict(strict=True)
 
 
 def _date_time(value: str) -> str:
@@ -39,9 +36,7 @@ def _date_time(value: str) -> str:
     return value
 
 
-DateTime = Annotated[
-    str, AfterValidator(_date_time), WithJsonSchema({"type": "string", "format": "date-time"}), Field(strict=True)
-]
+DateTime = Annotated[str, AfterValidator(_date_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 _INTEGER_RANGES = {
     "int8": (-(2**7), 2**7 - 1),
@@ -152,7 +147,6 @@ class Models:
             fields[field] = Required[field_type] if field in required else NotRequired[field_type]
         made = TypedDict(name, fields)  # type: ignore[misc]
         made.__module__ = _NAMESPACE.__name__
-        made.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
         return made
 
 
@@ -179,14 +173,14 @@ class Model:
     def accept(self, value: Json, where: str = "body") -> Json:
         """The value with unknown fields left out; an ``ApiError`` that names each wrong field and its value."""
         try:
-            return self.adapter.validate_python(value)
+            return self.adapter.validate_python(value, strict=True)
         except ValidationError as error:
             raise ApiError("InvalidRequest", *_describe(error, where)) from None
 
     def violations(self, value: Json) -> str:
         """What breaks the schema, unknown fields included; empty when nothing does."""
         try:
-            self.adapter.validate_python(value, extra="forbid")
+            self.adapter.validate_python(value, strict=True, extra="forbid")
         except ValidationError as error:
             return _describe(error, "answer")[0]
         return ""
