@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# `support` is what tests of several kinds share.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.api import Api  # noqa: E402  (tests/ is not on the path before)
+from support.api import Api  # noqa: E402
 from support.description import REDUCED, VENDORS, Description  # noqa: E402
 from support.plane import RunningPlane  # noqa: E402
 

@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from flows_data import Replay, fill
 from support.api import UNSET, Api
-from support.description import Description
+from support.flows import Replay, fill
 from support.plane import RunningPlane
 from support.traffic import TEST_AGENT
 
@@ -45,8 +44,12 @@ class Credentials:
             return fixed[kind]
         if kind not in self._made:
             now = datetime.fromisoformat(self._controls.get("/clock").json()["now"])
-            spec = {"expiry": (now + timedelta(hours=1)).isoformat().replace("+00:00", "Z")} if kind == "expired" else {}
-            made = self._api.expect(201, "POST", "/v1/apiKeys", body={"metadata": {"name": f"key-{kind}"}, "spec": spec})
+            spec = (
+                {"expiry": (now + timedelta(hours=1)).isoformat().replace("+00:00", "Z")} if kind == "expired" else {}
+            )
+            made = self._api.expect(
+                201, "POST", "/v1/apiKeys", body={"metadata": {"name": f"key-{kind}"}, "spec": spec}
+            )
             self._made[kind] = made["apiKey"]
             # It held before; otherwise the case would prove nothing.
             self._api.expect(200, "GET", "/v1/dashboard/projects/metadata", key=made["apiKey"])
@@ -87,7 +90,11 @@ def test_error(name: str, plane: RunningPlane, api: Api) -> None:
             headers["Content-Type"] = "application/json"
         with httpx.Client(base_url=plane.url, trust_env=False, timeout=30.0) as client:
             response = client.request(
-                case["method"], fill(case["path"], names), params=fill(case.get("query"), names), headers=headers, **content
+                case["method"],
+                fill(case["path"], names),
+                params=fill(case.get("query"), names),
+                headers=headers,
+                **content,
             )
         api.check(response)
         assert (response.status_code, response.json()["code"]) == (case["status"], case["code"]), response.text
@@ -96,7 +103,7 @@ def test_error(name: str, plane: RunningPlane, api: Api) -> None:
 
 
 def test_the_table_covers_each_status(plane: RunningPlane) -> None:
-    # 429 needs a plane with its limits on: the test below.
+    # 429 needs a plane with its limits on: test_limits.py.
     assert {case["status"] for case in CASES.values()} | {429} == set(TABLE["statuses"])
     with plane.client() as client:
         paths = client.get("/openapi.json").json()["paths"]
@@ -104,18 +111,3 @@ def test_the_table_covers_each_status(plane: RunningPlane) -> None:
         for method, operation in item.items():
             declared = {int(status) for status in operation["responses"] if int(status) >= 400}
             assert declared == set(TABLE["statuses"]), f"{method} {path}"
-
-
-def test_too_many_requests(tmp_path: Path, description: Description) -> None:
-    with RunningPlane(tmp_path / "limited", limits=True) as limited:
-        api = Api(limited, description)
-        # A burst of five seconds' worth passes at once, whatever the figure is; ten a second are ten times five.
-        responses = [api.call("GET", "/v1/dashboard/projects/metadata") for _ in range(120)]
-        refused = [response for response in responses if response.status_code == 429]
-        assert refused and {response.status_code for response in responses} == {200, 429}
-        assert refused[0].json()["code"] == "TooManyRequests"
-        assert int(refused[0].headers["retry-after"]) >= 1
-        assert [response.status_code for response in responses[:50]] == [200] * 50
-        # Another prefix has an allowance of its own.
-        assert api.call("GET", "/v1/overlords").status_code == 200
-        api.close()

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flows_data import FLOW_KEYS, STEP_KEYS, Replay, as_list, flows, steps
 from support.api import Api
 from support.description import VENDORS, Description, Operation, Schema
+from support.flows import FLOW_KEYS, STEP_KEYS, Replay, as_list, flows, steps
 from support.plane import RunningPlane
 
 RESOURCES = {
@@ -29,7 +29,9 @@ def test_each_resource_has_flows() -> None:
     there = {name.split(".")[0] for name in flows()}
     assert there >= RESOURCES
     for resource in RESOURCES - {"kubeconfig", "packs", "pcg"}:
-        done = {flow["operation"] for name, flow in flows().items() if name.startswith((f"{resource}.", "cluster_common."))}
+        done = {
+            flow["operation"] for name, flow in flows().items() if name.startswith((f"{resource}.", "cluster_common."))
+        }
         assert done >= {"create", "read", "update", "delete"}, resource
 
 
@@ -78,7 +80,11 @@ def problems(step: dict[str, Any], operation: Operation, described: Description)
         yield from undescribed(step["body"], operation.body, described, "body")
     schema = operation.success[1]
     reads = [item if isinstance(item, str) else item["field"] for item in step.get("reads", ())]
-    for field in [*reads, *step.get("absent", ()), *([step["poll"]["field"]] if "field" in step.get("poll", {}) else [])]:
+    for field in [
+        *reads,
+        *step.get("absent", ()),
+        *([step["poll"]["field"]] if "field" in step.get("poll", {}) else []),
+    ]:
         if schema is None or not list(described.field_schemas(schema, field)):
             yield f"the answer has no field {field}"
     for field in step.get("unsent", ()):

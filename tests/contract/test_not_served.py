@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from flows_data import flows, steps
-from support.api import Api
+from support.api import UNSET, Api
 from support.description import Description
+from support.flows import flows, steps
 
 UID = "0123456789abcdef01234567"
 
@@ -16,8 +16,7 @@ UID = "0123456789abcdef01234567"
 def refused(api: Api, method: str, template: str) -> str:
     """Empty when the operation answers 501 with a body that names it, else what it does instead."""
     path = re.sub(r"{\w+}", UID, template)
-    body = {} if method in ("POST", "PUT", "PATCH") else None
-    response = api.call(method, path, **({"body": body} if body is not None else {}))
+    response = api.call(method, path, body={} if method in ("POST", "PUT", "PATCH") else UNSET)
     if response.status_code != 501:
         return f"{method} {template}: {response.status_code}"
     error = response.json()

@@ -69,7 +69,9 @@ class Api:
             response.content,
         )
         if broken:
-            raise BrokenAnswer(f"{request.method} {request.url.path} ({response.status_code}): " + "; ".join(broken[:5]))
+            raise BrokenAnswer(
+                f"{request.method} {request.url.path} ({response.status_code}): " + "; ".join(broken[:5])
+            )
 
     def expect(self, status: int, method: str, path: str, **options: Any) -> Any:
         """One request that must be answered with ``status``; gives the body, ``None`` when there is none."""

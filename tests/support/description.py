@@ -127,7 +127,9 @@ class Description:
             return [f"{operation.name} answered a body with {status}"] if content else []
         if operation.is_file:
             wanted = operation.data.get("produces", ["application/json"])[0]
-            return [] if content_type.startswith(wanted) else [f"{operation.name} answered {content_type}, not {wanted}"]
+            return (
+                [] if content_type.startswith(wanted) else [f"{operation.name} answered {content_type}, not {wanted}"]
+            )
         if not content_type.startswith("application/json"):
             return [f"{operation.name} answered {content_type!r}, not JSON"]
         return [f"{operation.name}: {text}" for text in self.violations(schema, json.loads(content))]

@@ -113,11 +113,11 @@ class RunningPlane:
         self.stop()
         self.start()
 
-    def client(self, project: str = "", **options: Any) -> httpx.Client:
+    def client(self, project: str = "", headers: dict[str, str] | None = None) -> httpx.Client:
         """An HTTP client that is signed in, in the tenant's or a project's scope."""
-        headers = {"ApiKey": self.key} | ({"ProjectUid": project} if project else {})
+        sent = {"ApiKey": self.key} | ({"ProjectUid": project} if project else {}) | (headers or {})
         verify: Any = self.ca_file or True
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30.0, verify=verify, trust_env=False, **options)
+        return httpx.Client(base_url=self.url, headers=sent, timeout=30.0, verify=verify, trust_env=False)
 
     def controls(self) -> httpx.Client:
         """A client for the test controls."""

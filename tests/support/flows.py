@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The flows as data (``flows/README.md`` says what they mean), and their replay against a plane."""
+"""The flows as data (``tests/contract/flows/README.md`` says what they mean), and their replay against a plane."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import jmespath
 import yaml
+
 from support.api import UNSET, Api
 
-FLOWS = Path(__file__).resolve().parent / "flows"
+FLOWS = Path(__file__).resolve().parents[1] / "contract" / "flows"
 
 Step = dict[str, Any]
 
@@ -118,6 +119,11 @@ class Replay:
         finally:
             if flow.get("clock") == "frozen":
                 self._clock(frozen=False)
+
+    def run_until(self, name: str, index: int) -> None:
+        """What comes before a call of a flow."""
+        self.prepare(flows()[name].get("given", []))
+        self._calls(flows()[name]["calls"][:index], name)
 
     def _clock(self, **change: Any) -> None:
         self._controls.put("/clock", json=change).raise_for_status()
