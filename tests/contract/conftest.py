@@ -13,9 +13,9 @@ import pytest
 # `support` is what tests of several kinds share.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.api import Api  # noqa: E402
-from support.description import REDUCED, VENDORS, Description  # noqa: E402
-from support.plane import RunningPlane  # noqa: E402
+from support.api import Api
+from support.description import REDUCED, VENDORS, Description
+from support.plane import RunningPlane
 
 #: So fast that a cluster stands before the first look at it, unless a test stops the clock.
 SPEED = 100_000.0

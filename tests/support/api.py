@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -19,10 +20,18 @@ class BrokenAnswer(AssertionError):
 
 
 class Api:
-    """Calls a plane as the administrator of its tenant."""
+    """Calls a plane as the administrator of its tenant. ``watch`` sees each answer."""
 
-    def __init__(self, plane: RunningPlane, description: Description) -> None:
+    def __init__(
+        self,
+        plane: RunningPlane,
+        description: Description,
+        watch: Callable[[httpx.Response], None] = lambda response: None,
+    ) -> None:
         self.description = description
+        self._watch = watch
+        #: What the administrator signs in with, as the flows name it.
+        self.sign_in = {"email": plane.sign_in()["emailId"], "password": plane.sign_in()["password"]}
         self._key = plane.key
         self._client = httpx.Client(
             base_url=plane.url,
@@ -55,6 +64,7 @@ class Api:
         parameters = {name: _text(value) for name, value in (query or {}).items()}
         extra: dict[str, Any] = {} if body is UNSET else {"json": body}
         response = self._client.request(method, path, params=parameters, headers=sent, **extra)
+        self._watch(response)
         self.check(response)
         return response
 

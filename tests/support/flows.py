@@ -24,7 +24,7 @@ Step = dict[str, Any]
 
 STEP_KEYS = {
     "method", "path", "with", "scope", "query", "body", "status", "error", "reads", "absent", "save", "set", "expect",
-    "poll", "download", "kubeconfig", "after_seconds", "lacking", "later", "inferred", "source", "unsent", "note",
+    "poll", "download", "kubeconfig", "after_seconds", "lacking", "later", "credentials", "inferred", "source", "unsent", "note",
 }  # fmt: skip
 FLOW_KEYS = {"operation", "client", "source", "given", "clock", "calls"}
 
@@ -105,7 +105,7 @@ class Replay:
     def __init__(self, api: Api, controls: httpx.Client) -> None:
         self._api = api
         self._controls = controls
-        self.names: dict[str, Any] = {"unique": secrets.token_hex(4)}
+        self.names: dict[str, Any] = {"unique": secrets.token_hex(4), **api.sign_in}
         self._done: set[str] = set()
         self._where = ""
 
@@ -177,12 +177,15 @@ class Replay:
         path = step["path"]
         for name, value in fill(step.get("with", {}), self.names).items():
             path = path.replace("{" + name + "}", str(value))
+        credentials = fill(step.get("credentials", ""), self.names)
         return self._api.call(
             step["method"],
             path,
             project=self.names["project_uid"] if step["scope"] == "project" else "",
             query=fill(step.get("query", {}), self.names),
             body=fill(step["body"], self.names) if "body" in step else UNSET,
+            key="" if credentials else None,
+            headers={"Authorization": credentials} if credentials not in ("", "none") else None,
         )
 
     def _accept(self, step: Step, response: httpx.Response) -> Any:
