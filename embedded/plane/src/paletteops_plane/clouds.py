@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clouds in which this plane has clusters: one table each.
+
+What a cloud's cluster config, pools and machines hold, what of them may not change, what makes new machines needed,
+and what the infrastructure would say of their values. Routes, rules and the provisioner follow from these tables.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from paletteops_plane.errors import invalid
+from paletteops_plane.resources.accounts import DENIED
+from paletteops_plane.store import new_uid
+
+Values = dict[str, Any]
+#: Reason and message of what the infrastructure refuses.
+Refusal = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What is particular to one cloud."""
+
+    name: str
+    #: A clusterConfig as it is stored and shown, from what was sent.
+    cluster_config: Callable[[Values], Values]
+    #: Dotted paths in the stored clusterConfig that an update may not change.
+    fixed: tuple[str, ...]
+    #: The cloud's part of a pool as it is stored (flat), from what was sent, the pool before and the clusterConfig;
+    #: 422 for what cannot be.
+    pool: Callable[[Values, Values | None, Values, str], Values]
+    #: Keys of a stored pool whose change replaces its machines.
+    template_fields: tuple[str, ...]
+    #: Keys of a stored pool that may not change in the control plane.
+    control_plane_fixed: tuple[str, ...]
+    #: The spec of a machine as the API shows it: pool, clusterConfig, account spec, number of the machine.
+    machine: Callable[[Values, Values, Values, int], Values]
+    account_fault: Callable[[Values], Refusal | None]
+    pool_fault: Callable[[Values, Values], Refusal | None]
+    #: Where a cluster of this config is, for the summaries.
+    region: Callable[[Values], str]
+
+
+def _denied(identity: str) -> Refusal | None:
+    if identity.startswith(DENIED):
+        return "CredentialsWithoutPermission", f"the credentials of {identity!r} do not allow to make machines"
+    return None
+
+
+# aws
+
+#: Instance types of aws that this plane knows: processors and memory in MiB.
+AWS_INSTANCE_TYPES: dict[str, tuple[int, int]] = {
+    f"{family}.{size}": (cpus * factor, memory * factor)
+    for family, (cpus, memory) in {
+        "m5": (2, 8192),
+        "m6a": (2, 8192),
+        "m6i": (2, 8192),
+        "m7i": (2, 8192),
+        "c5": (2, 4096),
+        "c6i": (2, 4096),
+        "r5": (2, 16384),
+        "r6i": (2, 16384),
+    }.items()
+    for size, factor in {"large": 1, "xlarge": 2, "2xlarge": 4, "4xlarge": 8, "8xlarge": 16}.items()
+} | {"t3.medium": (2, 4096), "t3.large": (2, 8192), "t3.xlarge": (4, 16384), "t3.2xlarge": (8, 32768)}
+
+
+def _aws_pool(sent: Values, before: Values | None, config: Values, where: str) -> Values:
+    pool = {key: value for key, value in sent.items() if key != "subnets"}
+    if not pool.get("instanceType"):
+        raise invalid(f"{where}.instanceType: is needed", field=f"{where}.instanceType")
+    pool.setdefault("capacityType", "on-demand")
+    if pool["capacityType"] not in ("on-demand", "spot"):
+        # The description lets this be sent, but has no way of showing it (v1AwsMachinePoolConfig).
+        raise invalid(
+            f"{where}.capacityType: {pool['capacityType']!r} is not served by this plane: on-demand or spot",
+            field=f"{where}.capacityType",
+            value=pool["capacityType"],
+        )
+    subnets = {subnet["az"]: subnet["id"] for subnet in sent.get("subnets", []) if subnet.get("az")}
+    if subnets:
+        pool["subnetIds"] = subnets
+    return {key: value for key, value in pool.items() if value not in ([], {})}
+
+
+def _aws_pool_fault(pool: Values, config: Values) -> Refusal | None:
+    kind = pool["instanceType"]
+    if kind not in AWS_INSTANCE_TYPES:
+        return "InstanceTypeNotFound", f"pool {pool['name']!r}: there is no instance type {kind!r} in {config['region']}"
+    return None
+
+
+def _aws_machine(pool: Values, config: Values, account: Values, number: int) -> Values:
+    zones = pool.get("azs") or [config["region"] + letter for letter in "abc"]
+    zone = zones[number % len(zones)]
+    subnet = pool.get("subnetIds", {}).get(zone)
+    return {
+        "ami": "ami-0123456789abcdef0",
+        "az": zone,
+        "instanceType": pool["instanceType"],
+        "nics": [{"index": 0, "privateIPs": [address(number)]}],
+        "vpcId": config.get("vpcId") or "vpc-0123456789abcdef0",
+        **({"subnetId": subnet} if subnet else {}),
+        **({"sshKeyName": config["sshKeyName"]} if config.get("sshKeyName") else {}),
+    }
+
+
+# vsphere
+
+
+def _vsphere_placement(sent: Values, old: Values | None) -> Values:
+    placement = {key: value for key, value in sent.items() if key not in ("network", "uid")}
+    placement["uid"] = sent.get("uid") or (old or {}).get("uid") or new_uid()
+    if "network" in sent:
+        network = dict(sent["network"])
+        parent = network.pop("parentPoolUid", "")
+        if parent:
+            network["parentPoolRef"] = {"kind": "ippool", "uid": parent}
+        placement["network"] = network
+    return placement
+
+
+def _vsphere_config(sent: Values) -> Values:
+    config = copy.deepcopy(sent)
+    placement = _vsphere_placement(sent.get("placement", {}), None)
+    placement.pop("uid")
+    for key in ("datacenter", "folder"):
+        if not placement.get(key):
+            where = f"body.spec.cloudConfig.placement.{key}"
+            raise invalid(f"{where}: a vsphere cluster needs it", field=where)
+    config["placement"] = placement
+    return config
+
+
+def _vsphere_pool(sent: Values, before: Values | None, config: Values, where: str) -> Values:
+    if not sent.get("instanceType"):
+        raise invalid(f"{where}.instanceType: is needed", field=f"{where}.instanceType")
+    placements = sent.get("placements", [])
+    if not placements:
+        raise invalid(f"{where}.placements: a pool on vsphere needs at least one", field=f"{where}.placements")
+    known = (before or {}).get("placements", [])
+    made = []
+    for number, placement in enumerate(placements):
+        uid = placement.get("uid")
+        old = next((item for item in known if item["uid"] == uid), None)
+        if old is None and not uid and number < len(known):
+            old = known[number]
+        made.append(_vsphere_placement(placement, old))
+    return {"instanceType": sent["instanceType"], "placements": made}
+
+
+def _vsphere_pool_fault(pool: Values, config: Values) -> Refusal | None:
+    centers = [config["placement"]["datacenter"], *(item.get("datacenter", "") for item in pool["placements"])]
+    for center in centers:
+        if center.startswith("missing"):
+            return "PlacementNotFound", f"pool {pool['name']!r}: the vCenter has no datacenter {center!r}"
+    return None
+
+
+def _vsphere_machine(pool: Values, config: Values, account: Values, number: int) -> Values:
+    placement = {**pool["placements"][number % len(pool["placements"])]}
+    network = placement.get("network", {}).get("networkName", "VM Network")
+    return {
+        "instanceType": pool["instanceType"],
+        "nics": [{"index": 0, "networkName": network, "privateIPs": [address(number)]}],
+        "placement": {"datacenter": config["placement"]["datacenter"], "folder": config["placement"]["folder"]}
+        | placement,
+        "vcenterServer": account.get("vcenterServer", ""),
+    }
+
+
+def address(number: int) -> str:
+    """The private address of a cluster's machine."""
+    return f"10.{10 + number // 62500 % 200}.{number // 250 % 250}.{number % 250 + 4}"
+
+
+CLOUDS: dict[str, Cloud] = {
+    "aws": Cloud(
+        name="aws",
+        cluster_config=copy.deepcopy,
+        fixed=("region", "vpcId", "sshKeyName", "controlPlaneLoadBalancer"),
+        pool=_aws_pool,
+        template_fields=(
+            "instanceType",
+            "rootDeviceSize",
+            "capacityType",
+            "spotMarketOptions",
+            "azs",
+            "subnetIds",
+            "additionalSecurityGroups",
+        ),
+        control_plane_fixed=(),
+        machine=_aws_machine,
+        account_fault=lambda account: _denied(account.get("accessKey", "")),
+        pool_fault=_aws_pool_fault,
+        region=lambda config: str(config.get("region", "")),
+    ),
+    "vsphere": Cloud(
+        name="vsphere",
+        cluster_config=_vsphere_config,
+        fixed=("placement.datacenter", "placement.folder", "staticIp", "controlPlaneEndpoint"),
+        pool=_vsphere_pool,
+        template_fields=("instanceType", "placements"),
+        control_plane_fixed=("placements",),
+        machine=_vsphere_machine,
+        account_fault=lambda account: _denied(account.get("username", "")),
+        pool_fault=_vsphere_pool_fault,
+        region=lambda config: str(config["placement"].get("datacenter", "")),
+    ),
+}

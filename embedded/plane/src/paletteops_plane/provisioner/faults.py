@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the simulated infrastructure refuses, by the values that it is given or because a test asked for it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from paletteops_plane.clouds import CLOUDS
+from paletteops_plane.provisioner import Desired, Pool
+
+#: Machines that one cluster may have.
+QUOTA = 100
+
+#: The steps at which a fault may be asked for.
+STEPS = ("image", "infrastructure", "machine", "addon", "delete")
+
+
+@dataclass(frozen=True)
+class Fault:
+    reason: str
+    message: str
+
+
+def of_infrastructure(desired: Desired) -> Fault | None:
+    """Credentials without permission."""
+    return _fault(CLOUDS[desired.cloud].account_fault(desired.account))
+
+
+def of_machine(desired: Desired, pool: Pool, machines: int) -> Fault | None:
+    """What keeps one more machine of a pool from being made; ``machines`` is how many the cluster has."""
+    if machines >= QUOTA:
+        return Fault(
+            "QuotaExceeded",
+            f"pool {pool.name!r}: the account allows {QUOTA} machines a cluster; make pools smaller",
+        )
+    return of_infrastructure(desired) or _fault(CLOUDS[desired.cloud].pool_fault(pool.config, desired.cluster_config))
+
+
+def _fault(found: tuple[str, str] | None) -> Fault | None:
+    return Fault(*found) if found else None
+
+
+def asked_for(faults: list[dict[str, Any]], desired: Desired, step: str, pool: str = "") -> Fault | None:
+    """The fault that a test asked for at this step (``{"kind": "infrastructure", "cluster": regex, "pool", "step",
+    "reason", "message", "times"}``), counted down."""
+    for fault in faults:
+        if fault.get("kind") != "infrastructure" or fault.get("times", 1) <= 0:
+            continue
+        if not re.search(fault.get("cluster", ""), desired.name) or fault.get("step", step) != step:
+            continue
+        if fault.get("pool", pool) != pool:
+            continue
+        fault["times"] = fault.get("times", 1) - 1
+        reason = fault.get("reason", "InfrastructureFault")
+        return Fault(reason, fault.get("message", f"the infrastructure refused the step {step}"))
+    return None
