@@ -7,9 +7,19 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+from paletteops_plane import provisioner
 from paletteops_plane.plane import Plane
 
-EXTENSIONS: tuple[Callable[[FastAPI, Plane], None], ...] = ()
+#: Seconds between two looks at the clusters in motion. Reads bring them up to date as well.
+TICK = 0.5
+
+
+def _provision(_app: FastAPI, plane: Plane) -> None:
+    provisioner.resume(plane)
+    plane.background.append((TICK, provisioner.catch_up))
+
+
+EXTENSIONS: tuple[Callable[[FastAPI, Plane], None], ...] = (_provision,)
 
 
 def install_extensions(app: FastAPI, plane: Plane) -> None:
