@@ -14,6 +14,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.client import Cli
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import Cloud
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, flatten, hint, unknown
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, decode, encode
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import NAME, TAGS, Resource
 from ansible_collections.paletteops.modes.plugins.module_utils.run import Run
 
@@ -76,14 +77,18 @@ class CloudAccount(Resource):
         "update_secrets": {"type": "str", "choices": ["on_create", "always"], "default": "on_create", "no_log": False},
     }
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.cloud_name = self.params.get("cloud")
+
     @property
     def cloud(self) -> Cloud:
         return clouds.of(self.params["cloud"])
 
     def table(self) -> tuple[Field, ...]:
-        if not self.params.get("cloud"):
+        if self.cloud_name not in clouds.CLOUDS:
             return self.fields
-        own = dataclasses.replace(CREDENTIALS, fields=self.cloud.account)
+        own = dataclasses.replace(CREDENTIALS, fields=clouds.of(self.cloud_name).account)
         return tuple(own if field is CREDENTIALS else field for field in self.fields)
 
     def listing(self) -> list[dict[str, Any]]:
@@ -102,6 +107,7 @@ class CloudAccount(Resource):
         if raw["kind"] not in clouds.CLOUDS or (self.params.get("cloud") or raw["kind"]) != raw["kind"]:
             # Of an account for another cloud only what all have is known: the comparison refuses it by its cloud.
             return dict(decode((NAME, TAGS, CLOUD), raw))
+        self.cloud_name = raw["kind"]
         values = decode(self.table(), raw)
         uid = values["private_cloud_gateway"]
         if uid:

@@ -36,7 +36,13 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     text,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
-from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, TAGS, Resource
+from ansible_collections.paletteops.modes.plugins.module_utils.resource import (
+    DESCRIPTION,
+    NAME,
+    TAGS,
+    Resource,
+    metadata_body,
+)
 
 NEW_CLUSTER = "Make a new cluster for that."
 
@@ -431,12 +437,7 @@ class Cluster(Resource):
             self.client.patch(path + "/repave/approve")
         changed = changed_fields(self.table(), before, after)
         if {"tags", "description"} & set(changed):
-            metadata = encode((NAME, DESCRIPTION, TAGS), after)["metadata"]
-            metadata["annotations"] = dict(
-                raw["metadata"].get("annotations") or {}, **(metadata.get("annotations") or {})
-            )
-            metadata.setdefault("labels", {})
-            self.client.patch(path + "/metadata", {"metadata": metadata})
+            self.client.patch(path + "/metadata", {"metadata": metadata_body(raw, after)})
         config = f"/v1/cloudconfigs/{self.cloud.name}/{raw['spec']['cloudConfigRef']['uid']}"
         if "cloud_config" in changed:
             cluster_config = overlay(

@@ -22,8 +22,15 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     same,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session
-from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, TAGS, Resource
+from ansible_collections.paletteops.modes.plugins.module_utils.resource import (
+    DESCRIPTION,
+    NAME,
+    TAGS,
+    Resource,
+    metadata_body,
+)
 
+ANOTHER_PACK = "Leave it out, or remove the pack first and add it anew."
 ANOTHER = "Make another cluster profile for that."
 
 #: The layers which a profile that makes a whole cluster has, once each.
@@ -66,9 +73,9 @@ MANIFESTS = Field("manifests", type="list", elements="dict", fields=MANIFEST, ke
 PACK = (
     Field("name"),
     Field("version", api="tag"),
-    Field("layer", choices=("kernel", "os", "k8s", "cni", "csi", "addon")),
-    Field("type", choices=("spectro", "helm", "manifest", "oci"), assumed="spectro"),
-    Field("registry", api="registryUid"),
+    Field("layer", choices=("kernel", "os", "k8s", "cni", "csi", "addon"), immutable=ANOTHER_PACK),
+    Field("type", choices=("spectro", "helm", "manifest", "oci"), assumed="spectro", immutable=ANOTHER_PACK),
+    Field("registry", api="registryUid", immutable=ANOTHER_PACK),
     PACK_VALUES,
     MANIFESTS,
 )
@@ -379,12 +386,10 @@ class ClusterProfile(Resource):
         if leaving:
             self.client.put(path + "/variables", {"variables": self._variable_bodies(after["variables"])})
         if {"description", "tags"} & set(changed):
-            metadata = encode((NAME, DESCRIPTION, TAGS), after)["metadata"]
-            metadata["annotations"] = dict(
-                raw["metadata"].get("annotations") or {}, **(metadata.get("annotations") or {})
+            body = {"metadata": metadata_body(raw, after), "spec": {"version": self.version}}
+            self.client.patch(path + "/metadata", body)
+                path + "/metadata", {"metadata": metadata_body(raw, after), "spec": {"version": self.version}}
             )
-            metadata.setdefault("labels", {})
-            self.client.patch(path + "/metadata", {"metadata": metadata, "spec": {"version": self.version}})
         if self.params["publish"] and ("packs" in changed or unpublished(raw)):
             self.client.patch(path + "/publish")
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Values, decode, encode
-from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, TAGS, Resource
+from ansible_collections.paletteops.modes.plugins.module_utils.resource import (
+    DESCRIPTION,
+    NAME,
+    TAGS,
+    Resource,
+    metadata_body,
+)
 
 
 class Project(Resource):
@@ -33,8 +39,7 @@ class Project(Resource):
 
     def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         uid = raw["metadata"]["uid"]
-        meta = dict(encode(self.fields, after)["metadata"], uid=uid)
-        self.client.put(f"/v1/projects/{uid}/meta", meta, tenant=True)
+        self.client.put(f"/v1/projects/{uid}/meta", dict(metadata_body(raw, after), uid=uid), tenant=True)
 
     def delete(self, raw: dict[str, Any]) -> None:
         self.client.delete(f"/v1/projects/{raw['metadata']['uid']}", tenant=True)

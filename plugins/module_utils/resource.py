@@ -19,6 +19,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     Values,
     argument_spec,
     changed_fields,
+    encode,
     merge,
     missing,
     public,
@@ -43,6 +44,20 @@ def labels_to_tags(labels: dict[str, str]) -> dict[str, str]:
 NAME = Field("name", api="metadata.name")
 DESCRIPTION = Field("description", api="metadata.annotations.description")
 TAGS = Field("tags", api="metadata.labels", type="dict", encode=tags_to_labels, decode=labels_to_tags)
+
+
+def metadata_body(raw: dict[str, Any], after: Values) -> dict[str, Any]:
+    """The metadata of an update: name, description and tags as wanted.
+
+    Labels are sent whole, since the API replaces them; other annotations are handed back as they are.
+    """
+    metadata: dict[str, Any] = encode((NAME, TAGS), after)["metadata"]
+    metadata.setdefault("labels", {})
+    annotations = dict(raw["metadata"].get("annotations") or {})
+    if annotations.get("description") or after.get("description"):
+        annotations["description"] = after.get("description") or ""
+    metadata["annotations"] = annotations
+    return metadata
 
 
 class Resource:
@@ -239,13 +254,15 @@ class Resource:
                 before = foretold["spec"]
             if before is not None:
                 self.run.predict(self.key(), self.record_name(), None)
-        elif raw is not None:
+            return self.outcome(before is not None, before, None, {})
+        self.run.unpredict(self.key(), self.record_name())
+        changed = False
+        if raw is not None:
             uid = str(raw["metadata"]["uid"])
             changed = self.delete(raw) is not False
             self.settle_absent(uid)
             self.index().drop(uid)
-            return self.outcome(changed, before, None, {})
-        return self.outcome(before is not None, before, None, {})
+        return self.outcome(changed, before, None, {})
 
     # --- reporting ---
 
@@ -260,6 +277,8 @@ class Resource:
         shown = public(self.table(), after)
         if self.session.check_mode:
             self.run.predict(self.key(), self.record_name(), shown)
+        else:
+            self.run.unpredict(self.key(), self.record_name())
         return self.outcome(changed, before, after, dict({self.kind: dict(shown, uid=uid)}, **(more or {})))
 
     def outcome(self, changed: bool, before: Values | None, after: Values | None, more: Result) -> Result:

@@ -83,6 +83,11 @@ class Run:
         with self.entry("predicted|" + key) as record:
             record[name] = {"spec": spec}
 
+    def unpredict(self, key: str, name: str) -> None:
+        """Forgets a prediction: what was foretold of the object has been carried out, or something else was."""
+        with self.entry("predicted|" + key) as record:
+            record.pop(name, None)
+
     def predicted(self, key: str, name: str) -> Entry | None:
         """``{"spec": …}`` where an earlier task of this run would have made or removed it, else None."""
         with self.entry("predicted|" + key) as record:
