@@ -388,8 +388,6 @@ class ClusterProfile(Resource):
         if {"description", "tags"} & set(changed):
             body = {"metadata": metadata_body(raw, after), "spec": {"version": self.version}}
             self.client.patch(path + "/metadata", body)
-                path + "/metadata", {"metadata": metadata_body(raw, after), "spec": {"version": self.version}}
-            )
         if self.params["publish"] and ("packs" in changed or unpublished(raw)):
             self.client.patch(path + "/publish")
 
