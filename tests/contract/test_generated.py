@@ -187,11 +187,16 @@ def test_request_from_the_description(
         pytest.skip("the description allows everything here, so no request is wrong")
 
 
+def effort(name: str) -> int:
+    """How many flows a flow builds on."""
+    return sum(1 + effort(given) for given in flows()[name].get("given", ()))
+
+
 def bodies() -> dict[str, tuple[str, int]]:
-    """Where in the flows there is a body for each operation: ``METHOD /path`` to flow and index of its first call."""
+    """Where in the flows there is a body for each operation: ``METHOD /path`` to flow and index of a call."""
     found: dict[str, tuple[str, int]] = {}
-    for name, flow in flows().items():
-        for index, step in enumerate(flow["calls"]):
+    for name in sorted(flows(), key=effort):
+        for index, step in enumerate(flows()[name]["calls"]):
             operation = f"{step.get('method')} {step.get('path')}"
             if "body" in step and operation in OPERATIONS:
                 found.setdefault(operation, (name, index))
