@@ -91,7 +91,10 @@ def _aws_pool(sent: Values, before: Values | None, config: Values, where: str) -
 def _aws_pool_fault(pool: Values, config: Values) -> Refusal | None:
     kind = pool["instanceType"]
     if kind not in AWS_INSTANCE_TYPES:
-        return "InstanceTypeNotFound", f"pool {pool['name']!r}: there is no instance type {kind!r} in {config['region']}"
+        return (
+            "InstanceTypeNotFound",
+            f"pool {pool['name']!r}: there is no instance type {kind!r} in {config['region']}",
+        )
     return None
 
 

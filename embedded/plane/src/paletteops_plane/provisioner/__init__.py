@@ -1,60 +1,113 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The seam between the management API and infrastructure.
+"""The seam between the plane and infrastructure.
 
-What is above it writes desired state (a cluster's document and its cloud config's) and reads observed state (status,
-machines, events). What is behind it brings the one to the other, in its own time. Every call is safe to repeat, and
-nothing is assumed to be done when a call returns.
+The plane says what it wants of a cluster (``Desired``) and is told what there is (``Observed``) and what happened
+since (``Happening``). A filling returns at once and is asked again later: nothing is assumed to be instant, and to ask
+twice does no harm. ``Observed`` is stored with the cluster as JSON, so a restart goes on where the plane stood.
+
+Fillings: ``simulated``. ``engine`` joins the seam to the plane's documents.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
 
-from paletteops_plane.plane import Plane
-from paletteops_plane.store import Document
+#: What a filling remembers of a cluster: JSON, empty for a new one. The plane reads of it
+#: ``state``; ``health`` {state, message, at} or None; ``conditions`` {type: {status, reason, message, at}};
+#: ``machines`` [{uid, name, number, pool, control_plane, phase, config, kubernetes_version, since, current}];
+#: ``packs`` {key: {profile_uid, name, version, type, state, message, started, ended}}; ``kubeconfig`` (is there one).
+#: Times are seconds since the epoch. Other keys are the filling's own.
+Observed = dict[str, Any]
+
+PENDING, PROVISIONING, RUNNING, DELETING, DELETED = "Pending", "Provisioning", "Running", "Deleting", "Deleted"
+
+HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
+#: Health of a running cluster in which something changes; the vendor's clients wait for Healthy alone.
+PROGRESSING = "Progressing"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A machine pool as it should be."""
+
+    name: str
+    control_plane: bool
+    size: int
+    #: Changes when machines have to be replaced.
+    template: str
+    #: The pool as the cloud config holds it, for what the infrastructure says of its values.
+    config: dict[str, Any]
+    #: How many machines may be there beyond the size, and how many may lack, while machines are replaced.
+    surge: int = 1
+    unavailable: int = 0
+    #: Seconds that a new machine must be ready before the next one is replaced.
+    repave_interval: float = 0.0
+    kubernetes_version: str = ""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A layer of the cluster as it should be."""
+
+    profile_uid: str
+    name: str
+    layer: str
+    version: str
+    type: str
+    #: Changes when the layer has to be rolled out anew.
+    digest: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.profile_uid}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Desired:
+    """A cluster as it should be."""
+
+    uid: str
+    name: str
+    cloud: str
+    pools: tuple[Pool, ...]
+    packs: tuple[Pack, ...]
+    #: The spec of the cloud account, secrets included; never stored in ``Observed``.
+    account: dict[str, Any] = field(default_factory=dict, repr=False)
+    cluster_config: dict[str, Any] = field(default_factory=dict)
+    #: Worker pools are replaced side by side and not one after the other.
+    parallel: bool = False
+    #: Machines that are to go, by their uid; the size of their pool stays, so others take their place.
+    removed: frozenset[str] = frozenset()
+    deleted: bool = False
+    #: The cluster is to be forgotten; what it has in the cloud stays behind.
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something to tell the user: an event of the cluster."""
+
+    at: float
+    reason: str
+    message: str
+    #: ``Normal`` or ``Error``.
+    severity: str = "Normal"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What there is now, what happened, and when (seconds since the epoch) to look again; None: when asked."""
+
+    observed: Observed
+    happenings: tuple[Happening, ...]
+    next_at: float | None
 
 
 class Provisioner(Protocol):
-    """What can stand behind the seam."""
+    """A filling of the seam."""
 
-    def reconcile(self, plane: Plane, cluster: Document) -> float | None:
-        """Go on with a cluster as far as it can get by now; store what is observed.
-
-        Returns in how many seconds there is more to do, None when the cluster is as desired (or cannot go on until
-        somebody changes something).
-        """
+    def reconcile(self, desired: Desired, observed: Observed, now: datetime) -> Outcome:
+        """Bring what there is nearer to what is wanted; returns at once, also when nothing can be done yet."""
         ...
-
-
-def provisioner(_plane: Plane) -> Provisioner:
-    """What stands behind the seam of this plane."""
-    from paletteops_plane.provisioner.simulated import Simulated
-
-    return Simulated()
-
-
-def wake(plane: Plane, cluster: Document) -> None:
-    """Something about a cluster was asked for: it goes on from now."""
-    due = provisioner(plane).reconcile(plane, cluster)
-    if due is None:
-        plane.moving.pop(cluster.uid, None)
-    else:
-        plane.moving[cluster.uid] = plane.clock.now().timestamp() + due
-
-
-def catch_up(plane: Plane) -> None:
-    """Bring every cluster in motion to where it is by now. Cheap while nothing is due."""
-    now = plane.clock.now().timestamp()
-    for uid in [uid for uid, due in plane.moving.items() if due <= now]:
-        cluster = plane.store.get("cluster", uid)
-        if cluster is None:
-            plane.moving.pop(uid, None)
-        else:
-            wake(plane, cluster)
-
-
-def resume(plane: Plane) -> None:
-    """After a start: clusters go on where they were."""
-    for cluster in plane.store.list("cluster"):
-        if cluster.holds_name:
-            plane.moving[cluster.uid] = 0.0
