@@ -10,20 +10,19 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paletteops_plane.store import Document, Store
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from support.collection import importable  # noqa: E402  (tests/ is not on the path before)
 from support.plane import RunningPlane  # noqa: E402
+from support.project import Project, add_gateway, fresh_project  # noqa: E402
 from support.runs import Ansible, Api  # noqa: E402
 from support.specs import SECOND_GATEWAY  # noqa: E402
-from support.traffic import TEST_AGENT  # noqa: E402
 
 importable()
 
@@ -41,16 +40,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
         yield running
 
 
-def add_gateway(plane: RunningPlane, name: str) -> None:
-    """Registers another private cloud gateway, as its installer would: no call of the API that is served does that."""
-    with closing(Store(plane.data)) as store, store.transaction():
-        (first,) = store.list("overlord")
-        other = Document(kind="overlord", name=name, body={})
-        metadata = {**first.body["metadata"], "name": name, "uid": other.uid}
-        other.body = {**first.body, "metadata": metadata}
-        store.add(other)
-
-
 @pytest.fixture
 def planes(tmp_path: Path) -> Iterator[Planes]:
     """Starts planes of the test's own; they end with it. Options are those of RunningPlane."""
@@ -62,32 +51,6 @@ def planes(tmp_path: Path) -> Iterator[Planes]:
             return stack.enter_context(RunningPlane(directory, **{"speed": SPEED, "limits": False, **options}))
 
         yield start
-
-
-class Project:
-    """A project that a test has for itself, with the means to work in it."""
-
-    def __init__(self, plane: RunningPlane, folder: Path, name: str) -> None:
-        self.plane = plane
-        self.name = name
-        self.tenant = Api(plane)
-        self.uid: str = self.tenant.call("POST", "/v1/projects", {"metadata": {"name": name}})["uid"]
-        self.api = Api(plane, self.uid)
-        self.ansible = Ansible(plane, folder, project=name)
-
-    def close(self) -> None:
-        self.api.close()
-        self.tenant.close()
-
-
-_numbers = itertools.count(1)
-
-
-@contextmanager
-def fresh_project(plane: RunningPlane, folder: Path, name: str = "") -> Iterator[Project]:
-    project = Project(plane, folder, name or f"project-{next(_numbers)}")
-    yield project
-    project.close()
 
 
 @pytest.fixture
@@ -104,13 +67,3 @@ def ansible(project: Project) -> Ansible:
 @pytest.fixture
 def api(project: Project) -> Api:
     return project.api
-
-
-@contextmanager
-def faults(plane: RunningPlane, *wanted: dict[str, Any]) -> Iterator[None]:
-    """HTTP faults of a plane of the test's own, for the length of the block."""
-    with plane.controls() as controls:
-        controls.headers["User-Agent"] = TEST_AGENT
-        controls.put("/faults", json=[{"kind": "http", **fault} for fault in wanted]).raise_for_status()
-        yield
-        controls.put("/faults", json=[]).raise_for_status()

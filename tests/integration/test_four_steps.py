@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Project
+from support.project import Project
 from support.runs import Outcome, Step, Values
 from support.specs import SUBJECTS, Subject
 from test_options import assert_quartet

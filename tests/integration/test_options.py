@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, fresh_project
+from support.project import Project, fresh_project
 from support.collection import REPOSITORY
 from support.plane import RunningPlane
 from support.runs import Outcome, Step
