@@ -5,9 +5,15 @@ Documents:
 
 ``cluster``
     Body as v1SpectroCluster; its ``spec.clusterProfileTemplates`` hold their packs without values. Of the plane's own:
-    ``_health`` (v1SpectroClusterHealthStatus, absent until there is any), ``_pools`` (see ``pools_with_health``),
-    ``_account`` ({uid, name}), ``_kubernetes`` (version that machines get), ``_location`` (region or datacenter),
-    ``_bootstrapped`` (its Kubernetes API answers), and what the provisioner keeps (``provisioner.simulated``).
+
+    - ``_health``: v1SpectroClusterHealthStatus, absent until there is any
+    - ``_pools``: see ``pools_with_health``
+    - ``_account``: the cloud account's {uid, name}; ``_location``: region or datacenter
+    - ``_profiles``: what is in force of the profiles, ``[{uid, name, packs: [{name, layer, version, type, digest}]}]``
+    - ``_image``: what machines are made of, {digest, version, kubernetes_version}; in force
+    - ``_kubeconfig``: whether its Kubernetes API answers
+    - ``_repave``: {reasons, at, message} from the moment at which a repave is asked for
+    - ``_deleted``, ``_forced``, ``_deleted_at``, ``_removed``: what was asked for, see ``provisioner.engine``
 ``attached``
     The profiles of a cluster with values and manifests; parent is the cluster (see ``attachments``).
 ``cloudconfig``
@@ -31,9 +37,6 @@ CONFIG = "cloudconfig"
 MACHINE = "machine"
 EVENT = "event"
 ATTACHED = "attached"
-
-HEALTHY = "Healthy"
-UNHEALTHY = "UnHealthy"
 
 #: The port of a cluster's Kubernetes API.
 API_PORT = 6443
@@ -87,11 +90,11 @@ def machines_of(plane: Plane, config: Document, pool: str | None = None) -> list
 
 
 def nodes(plane: Plane, cluster: Document) -> list[Document]:
-    """The machines that have joined the cluster, oldest first."""
+    """The machines that are nodes of the cluster, oldest first."""
     config = config_of(plane, cluster)
     if config is None:
         return []
-    return [machine for machine in machines_of(plane, config) if machine.body.get("_joined")]
+    return [machine for machine in machines_of(plane, config) if machine.body.get("_ready")]
 
 
 def pool_config(config: Document, name: str) -> dict[str, Any] | None:
@@ -107,4 +110,4 @@ def events_of(plane: Plane, cluster_uid: str) -> list[Document]:
 
 def answers_kubernetes(cluster: Document) -> bool:
     """Whether its Kubernetes API is up, and with it its kubeconfigs are there."""
-    return bool(cluster.body.get("_bootstrapped")) and state_of(cluster) in ("Provisioning", "Running")
+    return bool(cluster.body.get("_kubeconfig")) and state_of(cluster) in ("Provisioning", "Running")
