@@ -113,11 +113,8 @@ class Language:
             value = row.get(name)
             if key is not None:
                 value = (value or {}).get(key)
-            if isinstance(value, list):
-                met = any(test(one) for one in value)
-            else:
-                met = value is not None and test(value)
-            return met != negation
+            found = value if isinstance(value, list) else [] if value is None else [value]
+            return any(test(one) for one in found) != negation
 
         return holds
 
