@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from paletteops_plane import provisioner
 from paletteops_plane.plane import Plane
+from paletteops_plane.provisioner import engine
 
 #: Seconds between two looks at the clusters in motion. Reads bring them up to date as well.
 TICK = 0.5
 
 
 def _provision(_app: FastAPI, plane: Plane) -> None:
-    provisioner.resume(plane)
-    plane.background.append((TICK, provisioner.catch_up))
+    engine.resume(plane)
+    plane.background.append((TICK, engine.catch_up))
 
 
 EXTENSIONS: tuple[Callable[[FastAPI, Plane], None], ...] = (_provision,)

@@ -64,6 +64,11 @@ Machine = dict[str, Any]
 Task = dict[str, Any]
 
 
+def _done(task: Task) -> float:
+    moment: float = task["done"]
+    return moment
+
+
 class Simulated:
     """The seam's filling for trying, learning and tests."""
 
@@ -107,23 +112,28 @@ class _Run:
         self.faults: dict[str, dict[str, Any]] = self.observed["faults"]
 
     def until(self, now: float) -> None:
-        self._settle()
-        while self.tasks:
-            task = min(self.tasks, key=lambda item: item["done"])
-            if task["done"] > now:
-                break
-            self.at = max(self.at, task["done"])
-            self.tasks.remove(task)
-            self._finish(task)
+        """What was under way comes first, each at its moment; what is wanted by now is looked at now."""
+        while True:
+            due = min((task for task in self.tasks if task["done"] <= now), key=_done, default=None)
+            if due is not None:
+                self.at = max(self.at, due["done"])
+                self.tasks.remove(due)
+                self._finish(due)
+                self._settle()
+                continue
+            self.at = max(self.at, now)
             self._settle()
-        self.observed["at"] = self.at = max(self.at, now)
+            if all(task["done"] > now for task in self.tasks):
+                self.observed["at"] = self.at
+                return
 
     # Tasks
 
     def _start(self, kind: str, target: str = "", seconds: float | None = None) -> None:
         length = SECONDS[kind] if seconds is None else seconds
-        # Whole milliseconds, so that a moment survives being written as text and read again.
-        done = round(self.at + length / self.simulated.speed, 3)
+        # Whole milliseconds, so that a moment survives being written as text and read again; at least one, so that
+        # time goes on at any speed.
+        done = max(round(self.at + length / self.simulated.speed, 3), round(self.at + 0.001, 3))
         self.tasks.append({"kind": kind, "target": target, "done": done})
 
     def _task(self, kind: str, target: str = "") -> Task | None:
