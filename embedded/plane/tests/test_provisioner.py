@@ -68,11 +68,11 @@ class World:
         raise AssertionError("the cluster never comes to rest")
 
     @property
-    def state(self) -> str:
-        return str(self.observed["state"])
+    def state(self) -> Any:
+        return self.observed["state"]
 
     @property
-    def health(self) -> str:
+    def health(self) -> Any:
         return self.observed["health"]["state"] if self.observed["health"] else ""
 
     def machines(self, name: str, *phases: str) -> list[dict[str, Any]]:
@@ -257,7 +257,9 @@ def test_a_running_cluster_with_a_fault_is_not_healthy() -> None:
 
 
 def test_faults_that_are_asked_for_are_counted_down() -> None:
-    asked = [{"kind": "infrastructure", "cluster": "^sh", "step": "image", "reason": "ImageLost", "times": 2}]
+    asked: list[dict[str, Any]] = [
+        {"kind": "infrastructure", "cluster": "^sh", "step": "image", "reason": "ImageLost", "times": 2}
+    ]
     world = World(desired(), asked=asked).look()
     world.look(16)
     assert world.condition("ImageResolutionDone")["reason"] == "ImageLost" and asked[0]["times"] == 1

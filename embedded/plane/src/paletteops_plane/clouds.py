@@ -8,6 +8,7 @@ and what the infrastructure would say of their values. Routes, rules and the pro
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,8 @@ class Cloud:
     """What is particular to one cloud."""
 
     name: str
-    #: A clusterConfig as it is stored and shown, from what was sent.
-    cluster_config: Callable[[Values], Values]
+    #: A clusterConfig as it is stored and shown, from what was sent and where in the body it was; 422 for what cannot be.
+    cluster_config: Callable[[Values, str], Values]
     #: Dotted paths in the stored clusterConfig that an update may not change.
     fixed: tuple[str, ...]
     #: The cloud's part of a pool as it is stored (flat), from what was sent, the pool before and the clusterConfig;
@@ -113,6 +114,12 @@ def _aws_machine(pool: Values, config: Values, account: Values, number: int) -> 
     }
 
 
+def _aws_config(sent: Values, where: str) -> Values:
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", sent["region"]):
+        raise invalid(f"{where}.region: {sent['region']!r} is no region of aws", field=f"{where}.region")
+    return copy.deepcopy(sent)
+
+
 # vsphere
 
 
@@ -128,14 +135,13 @@ def _vsphere_placement(sent: Values, old: Values | None) -> Values:
     return placement
 
 
-def _vsphere_config(sent: Values) -> Values:
+def _vsphere_config(sent: Values, where: str) -> Values:
     config = copy.deepcopy(sent)
     placement = _vsphere_placement(sent.get("placement", {}), None)
     placement.pop("uid")
     for key in ("datacenter", "folder"):
         if not placement.get(key):
-            where = f"body.spec.cloudConfig.placement.{key}"
-            raise invalid(f"{where}: a vsphere cluster needs it", field=where)
+            raise invalid(f"{where}.placement.{key}: a vsphere cluster needs it", field=f"{where}.placement.{key}")
     config["placement"] = placement
     return config
 
@@ -177,6 +183,22 @@ def _vsphere_machine(pool: Values, config: Values, account: Values, number: int)
     }
 
 
+def fixed_change(cloud: Cloud, before: Values, after: Values) -> tuple[str, Any, Any] | None:
+    """The first path of a clusterConfig that may not change and does, with what it was and would be."""
+    for path in cloud.fixed:
+        old, new = _at(before, path), _at(after, path)
+        if (old or None) != (new or None):
+            return path, old, new
+    return None
+
+
+def _at(values: Values, path: str) -> Any:
+    found: Any = values
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
 def address(number: int) -> str:
     """The private address of a cluster's machine."""
     return f"10.{10 + number // 62500 % 200}.{number // 250 % 250}.{number % 250 + 4}"
@@ -185,7 +207,7 @@ def address(number: int) -> str:
 CLOUDS: dict[str, Cloud] = {
     "aws": Cloud(
         name="aws",
-        cluster_config=copy.deepcopy,
+        cluster_config=_aws_config,
         fixed=("region", "vpcId", "sshKeyName", "controlPlaneLoadBalancer"),
         pool=_aws_pool,
         template_fields=(
@@ -206,7 +228,13 @@ CLOUDS: dict[str, Cloud] = {
     "vsphere": Cloud(
         name="vsphere",
         cluster_config=_vsphere_config,
-        fixed=("placement.datacenter", "placement.folder", "staticIp", "controlPlaneEndpoint"),
+        fixed=(
+            "placement.datacenter",
+            "placement.folder",
+            "placement.imageTemplateFolder",
+            "staticIp",
+            "controlPlaneEndpoint",
+        ),
         pool=_vsphere_pool,
         template_fields=("instanceType", "placements"),
         control_plane_fixed=("placements",),
