@@ -497,10 +497,13 @@ class Cluster(Resource):
     def settle(self, uid: str, changed: bool) -> Result:
         more: Result = {}
         path = f"/v1/spectroclusters/{uid}"
+        # Whoever waits for a cluster of this run learns of all of them by one call.
         if changed:
             self.run.submit(wait.key(self.client), uid, self.name)
-            if self.updated_profiles:
-                more.update(self._settle_repave(path))
+        else:
+            self.run.submitted(wait.key(self.client), uid, self.name)
+        if self.updated_profiles:
+            more.update(self._settle_repave(path))
         if self.params["wait"]:
             known = wait.Waiter(self.session, uid, self.name).until_ready()
             more["status"] = {key: known[key] for key in ("state", "health", "nodes", "healthy_nodes")}

@@ -124,18 +124,18 @@ class Run:
     ) -> dict[str, Any]:
         """What the poll that all waiters share last found; one of them fetches it, once an interval.
 
-        since   what was fetched before this moment is of no use; the answer is empty then, and a later call finds more
+        since   what was fetched before this moment is of no use, and is fetched anew at once
         fetch   gets the names of all clusters that are waited for and returns what is known of each
         """
         with self.entry("poll|" + key) as record:
             at = float(record.get("at", 0))
-            if time.time() - at >= interval:
+            if time.time() - at >= interval or at < since:
                 with self.entry("submitted|" + key) as submitted:
                     names = sorted({item["name"] for item in submitted.values()})
                 at = time.time()
                 record["answer"] = fetch(names)
                 record["at"] = at
-            answer: dict[str, Any] = record["answer"] if at >= since else {}
+            answer: dict[str, Any] = record["answer"]
             return answer
 
 
