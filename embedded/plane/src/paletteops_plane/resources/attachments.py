@@ -44,7 +44,8 @@ def attach(call: Call, cloud: str, sent: dict[str, Any], before: Attachment | No
     template = template_of(profile)
     if template["cloudType"] not in (cloud, "all"):
         raise invalid(
-            f"{where}.uid: the cluster profile {profile.name!r} is for {template['cloudType']}, the cluster is on {cloud}",
+            f"{where}.uid: the cluster profile {profile.name!r} is for {template['cloudType']}, and the "
+            f"cluster is on {cloud}",
             field=f"{where}.uid",
             value=uid,
         )
@@ -188,7 +189,6 @@ def check(attached: list[Attachment], where: str) -> None:
             field=where,
         )
     names: set[str] = set()
-    packs: dict[str, str] = {}
     for item in attached:
         if item["name"] in names:
             raise invalid(
@@ -198,14 +198,6 @@ def check(attached: list[Attachment], where: str) -> None:
                 value=item["name"],
             )
         names.add(item["name"])
-        for pack in item["packs"]:
-            if pack["name"] in packs:
-                raise invalid(
-                    f"{where}: the profiles {packs[pack['name']]!r} and {item['name']!r} both have a pack {pack['name']!r}",
-                    field=where,
-                    value=pack["name"],
-                )
-            packs[pack["name"]] = item["name"]
 
 
 def shown(attachment: Attachment, *, whole: bool) -> dict[str, Any]:
@@ -225,20 +217,24 @@ def shown(attachment: Attachment, *, whole: bool) -> dict[str, Any]:
     }
 
 
-def in_force(attached: list[Attachment]) -> list[dict[str, Any]]:
-    """What the provisioner needs of the profiles, in the order in which they are rolled out (``_profiles``)."""
+def wanted(attached: list[Attachment]) -> dict[str, Any]:
+    """What the provisioner is told of the profiles (``provisioner.engine``): packs in the order of their rollout."""
     profiles = sorted(attached, key=lambda item: item["type"] not in INFRASTRUCTURE_TYPES)
-    return [
+    packs = [
         {
-            "uid": item["uid"],
-            "name": item["name"],
-            "packs": [
-                {key: pack[key] for key in ("name", "layer", "version", "type")} | {"digest": pack_digest(item, pack)}
-                for pack in sorted(item["packs"], key=lambda pack: _ORDER.index(pack["layer"]))
-            ],
+            "profile_uid": item["uid"],
+            **{key: pack[key] for key in ("name", "layer", "version", "type")},
+            "digest": pack_digest(item, pack),
         }
         for item in profiles
+        for pack in sorted(item["packs"], key=lambda pack: _ORDER.index(pack["layer"]))
     ]
+    image = [pack for pack in packs if pack["layer"] in IMAGE_LAYERS]
+    return {
+        "packs": packs,
+        "image": templates.digest("".join(pack["digest"] for pack in image)),
+        "kubernetes": next((pack["version"] for pack in image if pack["layer"] == "k8s"), ""),
+    }
 
 
 def pack_digest(attachment: Attachment, pack: dict[str, Any]) -> str:
@@ -253,17 +249,6 @@ def pack_digest(attachment: Attachment, pack: dict[str, Any]) -> str:
 def image_packs(attached: list[Attachment]) -> list[tuple[Attachment, dict[str, Any]]]:
     """The packs that machines are made of."""
     return [(item, pack) for item in attached for pack in item["packs"] if pack["layer"] in IMAGE_LAYERS]
-
-
-def image_of(attached: list[Attachment]) -> dict[str, str]:
-    """What machines are made of (``_image``): a digest over it, without Kubernetes too, and the Kubernetes version."""
-    packs = image_packs(attached)
-    kubernetes = next((pack["version"] for _, pack in packs if pack["layer"] == "k8s"), "")
-    return {
-        "digest": templates.digest("".join(pack_digest(item, pack) for item, pack in packs)),
-        "version": next((pack["version"] for _, pack in packs if pack["layer"] == "os"), ""),
-        "kubernetes_version": kubernetes,
-    }
 
 
 def repave_reasons(before: list[Attachment], after: list[Attachment]) -> list[dict[str, Any]]:

@@ -9,18 +9,17 @@ Documents:
     - ``_health``: v1SpectroClusterHealthStatus, absent until there is any
     - ``_pools``: see ``pools_with_health``
     - ``_account``: the cloud account's {uid, name}; ``_location``: region or datacenter
-    - ``_profiles``: what is in force of the profiles, ``[{uid, name, packs: [{name, layer, version, type, digest}]}]``
-    - ``_image``: what machines are made of, {digest, version, kubernetes_version}; in force
-    - ``_kubeconfig``: whether its Kubernetes API answers
-    - ``_repave``: {reasons, at, message} from the moment at which a repave is asked for
-    - ``_deleted``, ``_forced``, ``_deleted_at``, ``_removed``: what was asked for, see ``provisioner.engine``
+    - ``_wanted``: what the provisioner is told of it (``provisioner.engine``); ``_bootstrapped``: whether its
+      Kubernetes API answers; ``_observed``: what the provisioner keeps
+    - ``_repave``: from the moment at which a repave is asked for, see ``resources.clusters``
+    - ``_deleted_at``: since when it is being deleted
 ``attached``
     The profiles of a cluster with values and manifests; parent is the cluster (see ``attachments``).
 ``cloudconfig``
     Body as v1AwsCloudConfig or v1VsphereCloudConfig, ``kind`` the cloud; parent is the cluster. Gone with the cluster.
 ``machine``
-    Body as v1AwsMachine or v1VsphereMachine, and ``_pool``, ``_control_plane``, ``_ready``, ``_kubernetes_version``;
-    parent is the cloud config.
+    Body as v1AwsMachine or v1VsphereMachine, and ``_pool``, ``_control_plane``, ``_ready``, ``_joined`` (it is a node),
+    ``_kubernetes_version``; parent is the cloud config.
 ``event``
     Body as v1Event; parent is the cluster.
 """
@@ -94,7 +93,7 @@ def nodes(plane: Plane, cluster: Document) -> list[Document]:
     config = config_of(plane, cluster)
     if config is None:
         return []
-    return [machine for machine in machines_of(plane, config) if machine.body.get("_ready")]
+    return [machine for machine in machines_of(plane, config) if machine.body.get("_joined")]
 
 
 def pool_config(config: Document, name: str) -> dict[str, Any] | None:
@@ -110,4 +109,4 @@ def events_of(plane: Plane, cluster_uid: str) -> list[Document]:
 
 def answers_kubernetes(cluster: Document) -> bool:
     """Whether its Kubernetes API is up, and with it its kubeconfigs are there."""
-    return bool(cluster.body.get("_kubeconfig")) and state_of(cluster) in ("Provisioning", "Running")
+    return bool(cluster.body.get("_bootstrapped")) and state_of(cluster) in ("Provisioning", "Running")
