@@ -171,7 +171,7 @@ class Ansible:
             {
                 "name": f"step {number}",
                 f"{NAME}.{step.module}" if "." not in step.module else step.module: copy.deepcopy(dict(step.args)),
-                "check_mode": step.check,
+                **({"check_mode": True} if step.check else {}),
                 "diff": step.diff,
                 "ignore_errors": True,
                 **step.keywords,
