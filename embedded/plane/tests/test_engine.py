@@ -120,6 +120,18 @@ def test_another_image_replaces_every_machine(plane: Plane) -> None:
     assert {machine.body["_kubernetes_version"] for machine in after} == {"1.32.0"}
 
 
+def test_cordoned_machines_are_counted(plane: Plane) -> None:
+    cluster = new_cluster(plane)
+    finish(plane)
+    machine = next(item for item in machines(plane, cluster) if item.body["_pool"] == "w")
+    machine.body["_cordoned"] = True
+    plane.store.save(machine)
+    found = plane.store.get("cluster", cluster.uid)
+    assert found is not None
+    engine.wake(plane, found)
+    assert [pool["maintenanceMode"] for pool in read(plane, cluster)["_pools"]] == [0, 1]
+
+
 def test_labels_and_taints_change_in_place(plane: Plane) -> None:
     cluster = new_cluster(plane)
     finish(plane)
@@ -203,6 +215,8 @@ def test_no_secret_of_the_account_is_stored_with_the_cluster(plane: Plane) -> No
     plane.store.save(account)
     engine.wake(plane, cluster)
     assert "canary-7f" not in str(read(plane, cluster))
+    (memory,) = plane.store.list(engine.MEMORY, parent=cluster.uid)
+    assert memory.body["state"] == "Pending" and "canary-7f" not in str(memory.body)
     assert "canary-7f" not in repr(engine.desired_of(plane, cluster, config_of(plane, cluster)))
 
 

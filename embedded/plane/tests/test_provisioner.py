@@ -109,7 +109,7 @@ def test_a_cluster_takes_its_steps_in_order() -> None:
     assert world.condition("AddOnDeploymentDone")["status"] == "True" and world.health == ""
     assert world.look(30).health == "Healthy"
     assert {condition["status"] for condition in world.observed["conditions"].values()} == {"True"}
-    assert world.now - START == 370 and world.next_at is None
+    assert world.now - START == 370 and not world.next_at
     reasons = [happening.reason for happening in world.happened]
     assert reasons[:3] == ["ClusterPending", "ClusterProvisioning", "ImageResolved"]
     assert reasons[-2:] == ["PackDeployed", "ClusterHealthy"]
@@ -264,7 +264,7 @@ def test_faults_that_are_asked_for_are_counted_down() -> None:
     world.look(16)
     assert world.condition("ImageResolutionDone")["reason"] == "ImageLost" and asked[0]["times"] == 1
     world.rest()
-    assert world.health == "Healthy" and asked[0]["times"] == 0
+    assert world.health == "Healthy" and not asked
     assert world.now - START == 370 + 2 * 30
 
 

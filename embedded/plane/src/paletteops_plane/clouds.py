@@ -27,7 +27,7 @@ class Cloud:
     """What is particular to one cloud."""
 
     name: str
-    #: A clusterConfig as it is stored and shown, from what was sent and where in the body it was; 422 for what cannot be.
+    #: A clusterConfig as it is stored and shown, from what was sent and where in the body; 422 for what cannot be.
     cluster_config: Callable[[Values, str], Values]
     #: Dotted paths in the stored clusterConfig that an update may not change.
     fixed: tuple[str, ...]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 #: What a filling remembers of a cluster: JSON, empty for a new one. The plane reads of it
 #: ``state``; ``health`` {state, message, at} or None; ``conditions`` {type: {status, reason, message, at}};
-#: ``machines`` [{uid, name, number, pool, control_plane, phase, config, kubernetes_version, since, current}];
+#: ``machines`` [{uid, name, number, pool, control_plane, phase, kubernetes_version, since, current}];
 #: ``packs`` {key: {profile_uid, name, version, type, state, message, started, ended}}; ``kubeconfig`` (is there one).
 #: Times are seconds since the epoch. Other keys are the filling's own.
 Observed = dict[str, Any]

@@ -10,10 +10,10 @@ config's ``spec``; the cloud account. ``_wanted`` is what the resource layer wan
      "removed": [uids of machines that are to go], "deleted": False, "forced": False}
 
 Written: the cluster's ``status.state``, ``.conditions``, ``.packs``, its ``_health`` (absent until there is any),
-``_bootstrapped``, ``_pools`` and ``_observed``; documents ``machine`` (parent: the cloud config) with ``_pool``,
-``_control_plane``, ``_ready``, ``_current`` (as its pool wants it), ``_joined`` (a node of the cluster),
-``_kubernetes_version``, ``_phase``; documents ``event`` (parent: the cluster). Of a cluster that is gone the name
-becomes free, and its cloud config and machines go.
+``_bootstrapped`` and ``_pools``; documents ``machine`` (parent: the cloud config) with ``_pool``, ``_control_plane``,
+``_ready``, ``_current`` (as its pool wants it), ``_joined`` (a node of the cluster), ``_kubernetes_version``,
+``_phase`` (``_cordoned`` is read); documents ``event`` (parent: the cluster); a document ``observed`` (parent: the cluster), apart so that
+lists of clusters do not read it. Of a cluster that is gone the name becomes free, and its cloud config and machines go.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from paletteops_plane.store import Document, new_uid
 
 Json = dict[str, Any]
 
+#: The kind of the document that keeps what a filling remembers.
+MEMORY = "observed"
+
 #: What the states of machines are called in the API (v1CloudMachineStatus).
 _INSTANCE_STATES = {"Provisioning": "Provisioning", "Running": "Running", "Deleting": "Deleting"}
 
@@ -48,17 +51,23 @@ def wake(plane: Plane, cluster: Document) -> None:
         plane.moving.pop(cluster.uid, None)
         return
     desired = desired_of(plane, cluster, config)
-    outcome = provisioner(plane).reconcile(desired, cluster.body.get("_observed") or {}, plane.clock.now())
-    cluster.body["_observed"] = outcome.observed
-    _write_cluster(cluster, config, outcome.observed)
+    memory = next(iter(plane.store.list(MEMORY, parent=cluster.uid)), None)
+    outcome = provisioner(plane).reconcile(desired, memory.body if memory else {}, plane.clock.now())
+    if memory is None:
+        memory = Document(kind=MEMORY, project=cluster.project, parent=cluster.uid, body=outcome.observed)
+        plane.store.add(memory)
+    else:
+        memory.body = outcome.observed
+        plane.store.save(memory)
+    cordoned = _write_machines(plane, cluster, config, outcome.observed)
+    _write_cluster(cluster, config, outcome.observed, cordoned)
     for happening in outcome.happenings:
         add_event(plane, cluster, happening)
     if outcome.observed["state"] == DELETED:
         cluster.holds_name = False
         plane.store.set_references(cluster.uid, ())
         plane.store.delete(config.uid)
-    else:
-        _write_machines(plane, cluster, config, outcome.observed)
+        plane.store.delete(memory.uid)
     plane.store.save(cluster)
     if outcome.next_at is None:
         plane.moving.pop(cluster.uid, None)
@@ -161,7 +170,7 @@ def _stamp(seconds: float) -> str:
     return rfc3339(datetime.fromtimestamp(seconds, UTC))
 
 
-def _write_cluster(cluster: Document, config: Document, observed: Observed) -> None:
+def _write_cluster(cluster: Document, config: Document, observed: Observed, cordoned: dict[str, int]) -> None:
     body = cluster.body
     status = body.setdefault("status", {})
     status["state"] = observed["state"]
@@ -192,7 +201,7 @@ def _write_cluster(cluster: Document, config: Document, observed: Observed) -> N
             "labels": pool.get("labels", []),
             "size": pool["size"],
             "healthy": min(pool["size"], _healthy(observed, pool["name"])),
-            "maintenanceMode": _in_maintenance(body, pool["name"]),
+            "maintenanceMode": cordoned.get(pool["name"], 0),
         }
         for pool in config.body["spec"]["machinePoolConfig"]
     ]
@@ -203,10 +212,6 @@ def _healthy(observed: Observed, pool: str) -> int:
         machine["pool"] == pool and machine["phase"] == "Running" and machine["current"]
         for machine in observed["machines"]
     )
-
-
-def _in_maintenance(body: Json, pool: str) -> int:
-    return next((known.get("maintenanceMode", 0) for known in body.get("_pools", []) if known["name"] == pool), 0)
 
 
 def _pack_status(entry: Json) -> Json:
@@ -231,7 +236,9 @@ def _pack_status(entry: Json) -> Json:
     return shown
 
 
-def _write_machines(plane: Plane, cluster: Document, config: Document, observed: Observed) -> None:
+def _write_machines(plane: Plane, cluster: Document, config: Document, observed: Observed) -> dict[str, int]:
+    """Store the machines; how many of each pool are cordoned (``_cordoned``)."""
+    cordoned: dict[str, int] = {}
     known = {machine.uid: machine for machine in plane.store.list("machine", parent=config.uid)}
     for machine in observed["machines"]:
         document = known.pop(machine["uid"], None)
@@ -241,19 +248,19 @@ def _write_machines(plane: Plane, cluster: Document, config: Document, observed:
         if (document.body.get("_phase"), document.body.get("_current")) != (machine["phase"], machine["current"]):
             _write_phase(document, machine)
             plane.store.save(document)
+        if document.body.get("_cordoned"):
+            cordoned[machine["pool"]] = cordoned.get(machine["pool"], 0) + 1
     for document in known.values():
         plane.store.delete(document.uid)
+    return cordoned
 
 
 def _new_machine(plane: Plane, cluster: Document, config: Document, machine: Json) -> Document:
     cloud = CLOUDS[cluster.body["spec"]["cloudType"]]
     account = plane.store.get("cloudaccount", config.body["spec"]["cloudAccountRef"]["uid"])
-    spec = cloud.machine(
-        machine["config"],
-        config.body["spec"]["clusterConfig"],
-        account.body["spec"] if account else {},
-        machine["number"],
-    )
+    pool = next(item for item in config.body["spec"]["machinePoolConfig"] if item["name"] == machine["pool"])
+    credentials = account.body["spec"] if account else {}
+    spec = cloud.machine(pool, config.body["spec"]["clusterConfig"], credentials, machine["number"])
     made = _stamp(machine["since"])
     document = Document(
         kind="machine", name=machine["name"], project=cluster.project, parent=config.uid, uid=machine["uid"], body={}

@@ -43,16 +43,19 @@ def _fault(found: tuple[str, str] | None) -> Fault | None:
 
 
 def asked_for(faults: list[dict[str, Any]], desired: Desired, step: str, pool: str = "") -> Fault | None:
-    """The fault that a test asked for at this step (``{"kind": "infrastructure", "cluster": regex, "pool", "step",
-    "reason", "message", "times"}``), counted down."""
+    """The fault that a test asked for at this step, counted down; one that is used up leaves the list.
+
+    ``{"kind": "infrastructure", "cluster": regex, "reason", "message", "times", "step", "pool"}``; without step (one of
+    ``STEPS``) it is the next one of any kind, without pool that of any pool.
+    """
     for fault in faults:
-        if fault.get("kind") != "infrastructure" or fault.get("times", 1) <= 0:
+        if fault.get("kind") != "infrastructure" or not re.search(fault.get("cluster", ""), desired.name):
             continue
-        if not re.search(fault.get("cluster", ""), desired.name) or fault.get("step", step) != step:
-            continue
-        if fault.get("pool", pool) != pool:
+        if fault.get("step", step) != step or fault.get("pool", pool) != pool:
             continue
         fault["times"] = fault.get("times", 1) - 1
-        reason = fault.get("reason", "InfrastructureFault")
-        return Fault(reason, fault.get("message", f"the infrastructure refused the step {step}"))
+        if fault["times"] <= 0:
+            faults.remove(fault)
+        message = fault.get("message") or f"the infrastructure refused the step {step}"
+        return Fault(fault.get("reason", "InfrastructureFault"), message)
     return None

@@ -73,7 +73,7 @@ class Simulated:
     """The seam's filling for trying, learning and tests."""
 
     def __init__(self, speed: float = 1.0, asked: list[dict[str, Any]] | None = None) -> None:
-        """``speed`` divides every duration; ``asked`` is the list of faults that tests ask for, which is counted down."""
+        """``speed`` divides every duration; ``asked`` are the faults that tests ask for, counted down in that list."""
         self.speed = speed
         self.asked = asked if asked is not None else []
 
@@ -243,10 +243,9 @@ class _Run:
         rolls = bool(old) and self._may_roll(pool)
         if rolls and self._holds_back(pool, new):
             return
+        lacking = pool.size - len(alive)
         if rolls:
-            lacking = min(pool.size - len(new), pool.size + pool.surge - len(alive))
-        else:
-            lacking = pool.size - len(alive)
+            lacking = min(pool.size - len(new), lacking + pool.surge)
         if pool.control_plane and len(ready) < len([item for item in self.machines if item["pool"] == pool.name]):
             # The members of a control plane come and go one by one.
             return
@@ -316,7 +315,6 @@ class _Run:
                 "pool": pool.name,
                 "control_plane": pool.control_plane,
                 "template": pool.template,
-                "config": pool.config,
                 "kubernetes_version": pool.kubernetes_version,
                 "phase": "Provisioning",
                 "since": self.at,
