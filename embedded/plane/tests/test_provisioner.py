@@ -289,6 +289,20 @@ def test_a_deletion_that_the_cloud_refuses_waits_and_can_be_forced() -> None:
     assert world.look().state == "Deleted"
 
 
+def test_a_pack_that_comes_from_another_profile_now_is_not_rolled_out_anew() -> None:
+    world = running(addons=("nginx", "prometheus"))
+    before = world.observed["packs"]["p1/nginx"]["ended"]
+    packs = tuple(replace(pack, profile_uid="p2") for pack in world.wanted.packs)
+    world.wanted = replace(world.wanted, packs=(*packs[:-1], replace(packs[-1], version="2", digest="d2")))
+    world.look()
+    assert world.observed["packs"]["p2/nginx"]["state"] == "Ready"
+    assert world.observed["packs"]["p2/prometheus"]["state"] == "Deploying"
+    world.rest()
+    assert len(world.observed["packs"]) == 6 and world.health == "Healthy"
+    assert world.observed["packs"]["p2/nginx"]["ended"] == before
+    assert "PackRemoved" not in {happening.reason for happening in world.happened}
+
+
 def test_a_machine_that_is_taken_out_is_replaced() -> None:
     world = running()
     gone = world.machines("w")[0]["uid"]

@@ -11,9 +11,10 @@ config's ``spec``; the cloud account. ``_wanted`` is what the resource layer wan
 
 Written: the cluster's ``status.state``, ``.conditions``, ``.packs``, its ``_health`` (absent until there is any),
 ``_bootstrapped`` and ``_pools``; documents ``machine`` (parent: the cloud config) with ``_pool``, ``_control_plane``,
-``_ready``, ``_current`` (as its pool wants it), ``_joined`` (a node of the cluster), ``_kubernetes_version``,
-``_phase`` (``_cordoned`` is read); documents ``event`` (parent: the cluster); a document ``observed`` (parent: the cluster), apart so that
-lists of clusters do not read it. Of a cluster that is gone the name becomes free, and its cloud config and machines go.
+``_ready``, ``_current`` (as its pool wants it), ``_joined`` (a node of the cluster), ``_kubernetes_version`` and
+``_phase``, of which ``_cordoned`` is read; documents ``event`` (parent: the cluster); a document ``observed`` (parent:
+the cluster), apart so that lists of clusters do not read it. Of a cluster that is gone the name becomes free, and its
+cloud config and machines go.
 """
 
 from __future__ import annotations

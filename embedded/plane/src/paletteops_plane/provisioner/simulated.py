@@ -362,6 +362,7 @@ class _Run:
         if not self.packs and "bootstrapped" not in self.passed:
             self._await_packs()
             return
+        self._hand_over_packs()
         wanted = {pack.key for pack in self.desired.packs}
         for key, entry in self.packs.items():
             if key not in wanted and entry["state"] != "Removing":
@@ -379,6 +380,21 @@ class _Run:
                 entry |= self._entry(pack)
         for pack in self.desired.packs:
             self._settle_pack(pack)
+
+    def _hand_over_packs(self) -> None:
+        """A pack that another profile brings now (a new version of the profile, mostly) is still the same pack."""
+        wanted = {pack.key for pack in self.desired.packs}
+        for pack in self.desired.packs:
+            if pack.key in self.packs:
+                continue
+            orphan = next(
+                (key for key, entry in self.packs.items() if key not in wanted and entry["name"] == pack.name), None
+            )
+            if orphan is not None:
+                self.packs[pack.key] = self.packs.pop(orphan) | {"profile_uid": pack.profile_uid}
+                for task in self.tasks:
+                    if task["target"] == orphan:
+                        task["target"] = pack.key
 
     def _await_packs(self) -> None:
         for pack in self.desired.packs:
