@@ -107,6 +107,10 @@ def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[
     async def endpoint(request: Request) -> Response:
         _limit(plane, request)
         content = await request.body()
+        # In a transaction of its own: a request that is refused must not take back what time has brought.
+        with plane.store.transaction():
+            for bring_up_to_date in plane.before_request:
+                bring_up_to_date(plane)
         with plane.store.transaction():
             call = _checked(plane, operation, request, content)
             result = handler(call)

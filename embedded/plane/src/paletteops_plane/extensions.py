@@ -16,6 +16,7 @@ TICK = 0.5
 
 def _provision(_app: FastAPI, plane: Plane) -> None:
     engine.resume(plane)
+    plane.before_request.append(engine.catch_up)
     plane.background.append((TICK, engine.catch_up))
 
 

@@ -48,6 +48,8 @@ class Plane:
     faults: list[dict[str, Any]] = field(default_factory=list)
     #: ``(seconds, function)``: called again and again while the plane runs, on the thread of the requests.
     background: list[tuple[float, Callable[[Plane], None]]] = field(default_factory=list)
+    #: Called before each request, so that it finds things as they are by now.
+    before_request: list[Callable[[Plane], None]] = field(default_factory=list)
     #: Clusters in motion by uid, and when the next thing happens to them (seconds of the plane's clock).
     moving: dict[str, float] = field(default_factory=dict)
 

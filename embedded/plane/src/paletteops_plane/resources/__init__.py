@@ -15,6 +15,7 @@ MODULES = (
     "paletteops_plane.resources.registries",
     "paletteops_plane.resources.packs",
     "paletteops_plane.resources.profiles",
+    "paletteops_plane.resources.clusters",
 )
 
 
