@@ -54,7 +54,7 @@ def build_pack(
     name, kind = sent["name"], sent.get("type", "spectro")
     entry: PackEntry = {"name": name, "type": kind, "values": sent.get("values", "")}
     if kind == "manifest":
-        tag = sent.get("tag") or "1.0.0"
+        tag = sent.get("tag", "")  # none is invented: a client would see a version that nobody asked for
         entry |= {"uid": sent.get("uid") or MANIFEST_PACK_UID, "tag": tag, "version": tag, "layer": "addon"}
         entry |= {"registryUid": sent.get("registryUid", "")}
     elif registry := _tenants(sent, find_registry):

@@ -102,10 +102,9 @@ def define(sent: list[dict[str, Any]], stored: list[dict[str, Any]], where: str)
         full = {**DEFAULTS, **variable}
         old = before.get(full["name"], DEFAULTS)
         if full["defaultValue"] == MASK:
-            full["defaultValue"] = old["defaultValue"]
-        if old["isSensitive"] and not full["isSensitive"] and full["defaultValue"] == old["defaultValue"]:
             # What was a secret is not shown because the definition no longer says that it is one.
-            full["defaultValue"] = ""
+            shown = old["isSensitive"] and not full["isSensitive"]
+            full["defaultValue"] = "" if shown else old["defaultValue"]
         _check_definition(full, f"{where}[{number}]")
         made.append(full)
     names = [variable["name"] for variable in made]
