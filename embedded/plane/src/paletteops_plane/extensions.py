@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+from paletteops_plane.kubernetes import api as kubernetes
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import engine
 
@@ -20,7 +21,7 @@ def _provision(_app: FastAPI, plane: Plane) -> None:
     plane.background.append((TICK, engine.catch_up))
 
 
-EXTENSIONS: tuple[Callable[[FastAPI, Plane], None], ...] = (_provision,)
+EXTENSIONS: tuple[Callable[[FastAPI, Plane], None], ...] = (_provision, kubernetes.install)
 
 
 def install_extensions(app: FastAPI, plane: Plane) -> None:

@@ -67,7 +67,7 @@ def _node(machine: Document, pool: dict[str, Any], config: Document) -> Object:
         labels[_LABEL] = ""
         if not pool.get("useControlPlaneAsWorker"):
             taints.append({"key": _LABEL, "effect": "NoSchedule"})
-    cordoned = _is_cordoned(body)
+    cordoned = bool(body.get("_cordoned"))
     if cordoned:
         taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
     node_spec: dict[str, Any] = {"providerID": f"{body['kind']}:///{machine.uid}"}
@@ -111,11 +111,6 @@ def _node(machine: Document, pool: dict[str, Any], config: Document) -> Object:
             },
         },
     }
-
-
-def _is_cordoned(machine: dict[str, Any]) -> bool:
-    maintenance = machine["status"].get("maintenanceStatus", {})
-    return bool(maintenance.get("action") == "cordon")
 
 
 def namespaces(cluster: Document) -> list[Object]:
