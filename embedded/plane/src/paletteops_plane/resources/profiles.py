@@ -230,7 +230,7 @@ def replace_variables(call: Call) -> None:
 @operation("PATCH /v1/clusterprofiles/{uid}/variables")
 def add_variables(call: Call) -> None:
     document = _profile(call, own=True)
-    merged = {variable["name"]: variable for variable in variables_of(document)}
+    merged = {variable["name"]: variable for variable in variables.shown(variables_of(document))}
     for variable in call.body.get("variables", []):
         merged[variable["name"]] = {**merged.get(variable["name"], {}), **variable}
     _define(call, document, list(merged.values()))
