@@ -24,7 +24,6 @@ from paletteops_plane.kubernetes.kubeconfig import PREFIX, token_holds
 from paletteops_plane.kubernetes.selectors import SelectorError, by_fields, by_labels
 from paletteops_plane.kubernetes.tables import table
 from paletteops_plane.plane import Plane
-from paletteops_plane.provisioner import engine
 from paletteops_plane.resources import cluster_state as state
 from paletteops_plane.store import Document
 
@@ -101,6 +100,9 @@ class KubernetesApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         request = Request(scope, receive)
+        with self._plane.store.transaction():
+            for bring_up_to_date in self._plane.before_request:
+                bring_up_to_date(self._plane)
         try:
             with self._plane.store.transaction():
                 response = self._answer(request)
@@ -139,7 +141,6 @@ class KubernetesApi:
             raise Refusal(401, "Unauthorized", "Unauthorized")
 
     def _cluster(self, uid: str) -> Document:
-        engine.catch_up(self._plane)
         cluster = self._plane.store.get(state.CLUSTER, uid)
         if cluster is None or not state.answers_kubernetes(cluster):
             raise Refusal(503, "ServiceUnavailable", "the API server of this cluster is not up")
