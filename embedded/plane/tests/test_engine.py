@@ -142,6 +142,7 @@ def test_labels_and_taints_change_in_place(plane: Plane) -> None:
     found = plane.store.get("cluster", cluster.uid)
     assert found is not None
     engine.wake(plane, found)
+    engine.catch_up(plane)
     assert not plane.moving and {machine.uid for machine in machines(plane, cluster)} == before
 
 
@@ -160,6 +161,24 @@ def test_a_pool_that_skips_upgrades_keeps_its_machines(plane: Plane) -> None:
     finish(plane)
     assert {machine.uid for machine in machines(plane, cluster) if machine.body["_pool"] == "w"} == before
     assert read(plane, cluster)["_health"]["state"] == "Healthy"
+
+
+def test_a_request_that_fails_does_not_stop_a_cluster(plane: Plane) -> None:
+    cluster = new_cluster(plane)
+    finish(plane)
+    with pytest.raises(RuntimeError), plane.store.transaction():
+        config = config_of(plane, cluster)
+        config.body["spec"]["machinePoolConfig"][1]["size"] = 9
+        plane.store.save(config)
+        found = plane.store.get("cluster", cluster.uid)
+        assert found is not None
+        found.body["_wanted"]["deleted"] = True
+        engine.wake(plane, found)
+        raise RuntimeError
+    finish(plane)
+    body = read(plane, cluster)
+    assert (body["status"]["state"], body["_health"]["state"]) == ("Running", "Healthy")
+    assert len(machines(plane, cluster)) == 3
 
 
 def test_a_deleted_cluster_leaves_its_name_and_what_it_used(plane: Plane) -> None:

@@ -47,6 +47,12 @@ def provisioner(plane: Plane) -> Provisioner:
 
 def wake(plane: Plane, cluster: Document) -> None:
     """Go on with a cluster as far as it can get by now, and store it; to be called after every change of it."""
+    _go_on(plane, cluster)
+    # A request that fails after this takes back what was stored, but not what is in memory: look once more.
+    plane.moving[cluster.uid] = plane.clock.now().timestamp()
+
+
+def _go_on(plane: Plane, cluster: Document) -> None:
     config = plane.store.get("cloudconfig", cluster.body["spec"]["cloudConfigRef"]["uid"])
     if config is None:
         plane.moving.pop(cluster.uid, None)
@@ -84,7 +90,7 @@ def catch_up(plane: Plane) -> None:
         if cluster is None:
             plane.moving.pop(uid, None)
         else:
-            wake(plane, cluster)
+            _go_on(plane, cluster)
 
 
 def resume(plane: Plane) -> None:
