@@ -231,8 +231,9 @@ class Store:
         return [_document(row) for row in rows]
 
     def count(self, kind: str, project: str) -> int:
+        """How many documents of a kind hold their name in a project."""
         row = self._connection.execute(
-            "SELECT COUNT(*) FROM document WHERE kind = ? AND project = ?", (kind, project)
+            "SELECT COUNT(*) FROM document WHERE kind = ? AND project = ? AND holds_name = 1", (kind, project)
         ).fetchone()
         return int(row[0])
 

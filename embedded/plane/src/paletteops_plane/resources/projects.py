@@ -62,6 +62,8 @@ def delete(call: Call) -> None:
     if any(held.values()):
         text = ", ".join(f"{number} of kind {kind}" for kind, number in held.items() if number)
         raise ApiError("ResourceInUse", f"the project {document.name!r} still holds {text}", {"holds": held})
+    for gone in call.plane.store.list("cluster", projects=[document.uid]):
+        call.plane.store.delete(gone.uid)  # a deleted cluster that is still shown
     call.plane.store.delete(document.uid)
 
 
