@@ -16,6 +16,7 @@ MODULES = (
     "paletteops_plane.resources.packs",
     "paletteops_plane.resources.profiles",
     "paletteops_plane.resources.clusters",
+    "paletteops_plane.resources.cluster_profiles",
     "paletteops_plane.resources.cloudconfigs",
     "paletteops_plane.resources.cluster_access",
     "paletteops_plane.resources.events",
