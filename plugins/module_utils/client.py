@@ -92,7 +92,7 @@ class Client:
     An answer is its parsed JSON (None where it is empty). Errors are those of the errors module.
     """
 
-    def __init__(self, connection: Connection, run: Run) -> None:
+    def __init__(self, connection: Connection, run: Run, check_mode: bool = False) -> None:
         if URLLIB3_ERROR:
             raise PaletteError(
                 f"The Python library urllib3 is needed and cannot be imported ({URLLIB3_ERROR}). "
@@ -100,6 +100,9 @@ class Client:
             )
         self.connection = connection
         self.run = run
+        self.check_mode = check_mode
+        #: The project is one that an earlier task of the run would make: nothing is in it yet.
+        self.foretold = False
         self.limit = RateLimit(connection.api_url)
         self._pool: Any = None
         self._project_uid: str | None = None
@@ -117,12 +120,21 @@ class Client:
         return [item["metadata"] for item in answer["items"]]
 
     def project_uid(self) -> str | None:
-        """The uid of the project in whose scope calls are made; None for the tenant. Raises where it does not exist."""
-        if not self.scope:
+        """The uid of the project in whose scope calls are made; None for the tenant. Raises where it does not exist.
+
+        In check mode a project that an earlier task of the run would make counts. Until then what it will see is what
+        the tenant has.
+        """
+        if not self.scope or self.foretold:
             return None
         if self._project_uid is None:
             index = self.run.index(self.key("project"), self.projects)
             found = index.find(name=self.scope)
+            if found is None and self.check_mode:
+                foretold = self.run.predicted(self.key("project"), self.scope)
+                if foretold and foretold["spec"]:
+                    self.foretold = True
+                    return None
             if found is None:
                 raise unknown(
                     "project",
@@ -291,7 +303,8 @@ class Client:
                 f"The certificate of {url} is not trusted: {said}. Name the file of its certificate authority with "
                 "ca_path (PALETTE_CA_PATH)."
             )
-        if isinstance(cause, urllib3.exceptions.TimeoutError):
+        refused = isinstance(cause, urllib3.exceptions.NewConnectionError)  # a kind of time-out in urllib3 1.x
+        if isinstance(cause, urllib3.exceptions.TimeoutError) and not refused:
             return UnreachableError(
                 f"{url} did not answer within {self.connection.timeout} s. Look whether it runs and is reachable from "
                 "here, or raise timeout (PALETTE_TIMEOUT)."

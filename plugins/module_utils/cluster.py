@@ -65,6 +65,9 @@ INFRASTRUCTURE = ("cluster", "infra")
 
 def clusters(client: Client) -> list[dict[str, Any]]:
     """All clusters of the project as ``{name, uid}``, from one call."""
+    client.project_uid()
+    if client.foretold:
+        return []
     answer = client.get("/v1/dashboard/spectroclusters/metadata")
     return [{"name": item["name"], "uid": item["uid"]} for item in answer["items"]]
 

@@ -117,12 +117,10 @@ def template(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def unpublished(raw: dict[str, Any]) -> bool:
-    """Whether a profile has content that clusters do not see."""
+    """Whether a profile has content that clusters do not see: a draft, unless it is what is published already."""
     spec = raw.get("spec") or {}
     draft, published = spec.get("draft"), spec.get("published")
-    if not published:
-        return True
-    return draft is not None and bool(draft) and draft.get("packs") != published.get("packs")
+    return not published or (bool(draft) and draft != published)
 
 
 class ClusterProfile(Resource):
@@ -189,7 +187,7 @@ class ClusterProfile(Resource):
 
     def _observed_pack(self, pack: dict[str, Any]) -> Values:
         # Manifests are references here; their content needs a call of its own and is read where a task names it.
-        values = decode(PACK, dict(pack, manifests=None))
+        values = dict(decode(PACK, pack), manifests=None)
         values["registry"] = self.catalogue.registry_name(pack.get("registryUid") or None)
         values["version"] = values["version"] or pack.get("version")
         return values

@@ -100,7 +100,8 @@ def session_of(
 ) -> Session:
     run = Run(folder)
     connection = Connection.of(params) if operation.connects else Connection("http://none.invalid", "none")
-    return Session(params, check_mode, diff, Client(connection, run), run, tell, warn, hide)
+    client = Client(connection, run, check_mode)
+    return Session(params, check_mode, diff, client, run, tell, warn, hide)
 
 
 def run_module(operation: Operation) -> None:
@@ -137,19 +138,27 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def shaped(items: list[dict[str, Any]], query: str | None) -> Any:
-    """What is left of a list after a JMESPath query; the list itself where there is none."""
+def shape(query: str | None) -> Callable[[list[dict[str, Any]]], Any]:
+    """What a JMESPath query makes of a list; the list itself where there is none. Raises where it is not valid."""
     if not query:
-        return items
+        return lambda items: items
     if JMESPATH_ERROR:
         raise PaletteError(
             f"The option query needs the Python library jmespath, which cannot be imported ({JMESPATH_ERROR}). "
             "Install it for the Python that runs this: python -m pip install jmespath."
         )
     try:
-        return jmespath.search(query, items)
+        expression = jmespath.compile(query)
     except jmespath.exceptions.JMESPathError as error:
         raise PaletteError(f"query is not a valid JMESPath expression: {error}. Correct '{query}'.") from None
+
+    def search(items: list[dict[str, Any]]) -> Any:
+        try:
+            return expression.search(items)
+        except jmespath.exceptions.JMESPathError as error:
+            raise PaletteError(f"query '{query}' does not fit what was found: {error}.") from None
+
+    return search
 
 
 def info_operation(
@@ -158,6 +167,7 @@ def info_operation(
     """An operation that only reads: the items of ``read``, as ``plural``, shaped by the option ``query``."""
 
     def run(session: Session) -> Result:
-        return {"changed": False, plural: shaped(list(read(session)), session.params["query"])}
+        shaped = shape(session.params["query"])
+        return {"changed": False, plural: shaped(list(read(session)))}
 
     return Operation(dict(INFO_SPEC, **(options or {})), run)
