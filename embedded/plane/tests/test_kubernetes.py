@@ -10,6 +10,7 @@ import clusters
 import httpx
 import pytest
 import yaml
+from clusters import World
 from conftest import NOW, Api, InProcess
 
 from paletteops_plane.kubernetes.kubeconfig import PREFIX
@@ -58,23 +59,25 @@ def kubeconfig(api: Api, uid: str, asset: str = "kubeconfig") -> str:
 
 
 @pytest.fixture
-def cluster(project: Api, plane: Plane) -> str:
+def world(project: Api, plane: Plane) -> World:
+    return clusters.world(project, plane)
+
+
+@pytest.fixture
+def cluster(project: Api, world: World) -> str:
     """The uid of a running cluster with an add-on, and a pool that has labels and taints."""
-    pools = [
-        clusters.pool("control-plane", 1, True),
-        clusters.pool(
-            "workers",
-            2,
-            additionalLabels={"tier": "front"},
-            additionalAnnotations={"note": "kept"},
-            taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}],
-        ),
-    ]
-    profiles = [clusters.profile(project.ok), clusters.profile(project.ok, "extras", "add-on", ("nginx",))]
-    body = clusters.body("shop", clusters.account(project.ok), profiles, pools)
-    uid: str = project.ok("POST", "/v1/spectroclusters/aws", body)["uid"]
-    clusters.settle(plane)
-    return uid
+    extras = {"type": "add-on", "cloudType": "all", "packs": [{"name": "nginx"}]}
+    addon = clusters.profile(project, {"metadata": {"name": "extras"}, "spec": {"template": extras}})
+    workers = clusters.pool(
+        "aws",
+        "workers",
+        2,
+        additionalLabels={"tier": "front"},
+        additionalAnnotations={"note": "kept"},
+        taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}],
+    )
+    pools = [clusters.pool("aws", "control-plane", 1, control_plane=True), workers]
+    return world.running(machinepoolconfig=pools, profiles=[{"uid": world.infra}, {"uid": addon}])
 
 
 @pytest.fixture
@@ -216,25 +219,34 @@ def test_there_is_no_watch_and_nothing_else(kube: Kube) -> None:
         kube.refused(404, "NotFound", path)
 
 
-def test_only_the_tokens_of_the_cluster_open_it(project: Api, plane: Plane, cluster: str, kube: Kube) -> None:
+def test_only_the_tokens_of_the_cluster_open_it(project: Api, world: World, cluster: str, kube: Kube) -> None:
     for token in ("", "x", "é", project.key):
         kube.refused(401, "Unauthorized", "/api/v1/nodes", token=token)
     kube.refused(401, "Unauthorized", "/api/v1/nodes", method="DELETE", token="x")
-    account = project.ok("GET", f"/v1/spectroclusters/{cluster}")
-    other = clusters.body("other", plane.store.list("cloudaccount")[0].uid, [
-        account["spec"]["clusterProfileTemplates"][0]["uid"]
-    ])  # fmt: skip
-    uid = project.ok("POST", "/v1/spectroclusters/aws", other)["uid"]
-    clusters.settle(plane)
-    theirs = Kube(project.client, kubeconfig(project, uid))
+    other = world.running("other")
+    theirs = Kube(project.client, kubeconfig(project, other))
     theirs.refused(401, "Unauthorized", "/api/v1/nodes", token=kube.token)
     assert len(theirs.names("/api/v1/nodes")) == 3
-    assert project.client.request("GET", f"{PREFIX}/{uid}/api").status_code == 401
+    assert project.client.request("GET", f"{PREFIX}/{other}/api").status_code == 401
     assert project.client.request("GET", PREFIX + "/").status_code == 401
 
 
-def test_it_is_gone_with_the_cluster(project: Api, plane: Plane, cluster: str, kube: Kube) -> None:
+def test_it_goes_with_the_cluster(project: Api, world: World, cluster: str, kube: Kube) -> None:
     project.ok("DELETE", f"/v1/spectroclusters/{cluster}")
-    clusters.settle(plane)
+    world.settle()
     kube.refused(503, "ServiceUnavailable", "/api/v1/nodes")
     project.refused(404, "ResourceNotFound", "GET", f"/v1/spectroclusters/{cluster}/assets/kubeconfig")
+
+
+def test_a_cluster_answers_from_its_first_control_plane_machine_on(project: Api, world: World) -> None:
+    uid = world.create()
+    project.refused(404, "ResourceNotFound", "GET", f"/v1/spectroclusters/{uid}/assets/kubeconfig")
+    for _ in range(200):
+        world.settle(0.1)
+        if project.call("GET", f"/v1/spectroclusters/{uid}/assets/kubeconfig").status_code == 200:
+            break
+    assert world.state(uid)[0] == "Provisioning"
+    early = Kube(project.client, kubeconfig(project, uid))
+    assert len(early.names("/api/v1/nodes")) == 1
+    world.settle()
+    assert len(early.names("/api/v1/nodes")) == 3

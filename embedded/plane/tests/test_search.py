@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from paletteops_plane.errors import ApiError
 from paletteops_plane.search import Language, Property
 
