@@ -71,7 +71,14 @@ def differences(
 
 
 def _typed(schema: Schema) -> Schema:
-    """What has named fields, or values of one schema, is an object, whether the description says so or not."""
+    """A schema in the words of Swagger 2.0: OpenAPI 3.1 gives exclusive bounds as numbers of their own.
+
+    What has named fields, or values of one schema, is an object, whether the description says so or not.
+    """
+    for bound in ("minimum", "maximum"):
+        exclusive = "exclusive" + bound.capitalize()
+        if isinstance(schema.get(exclusive), int | float) and not isinstance(schema[exclusive], bool):
+            schema = {**schema, bound: schema[exclusive], exclusive: True}
     if "type" not in schema and ("properties" in schema or isinstance(schema.get("additionalProperties"), dict)):
         return {**schema, "type": "object"}
     return schema
