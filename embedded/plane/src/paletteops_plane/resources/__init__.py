@@ -17,6 +17,7 @@ MODULES = (
     "paletteops_plane.resources.profiles",
     "paletteops_plane.resources.clusters",
     "paletteops_plane.resources.cluster_profiles",
+    "paletteops_plane.resources.cluster_validation",
     "paletteops_plane.resources.cloudconfigs",
     "paletteops_plane.resources.cluster_access",
     "paletteops_plane.resources.events",

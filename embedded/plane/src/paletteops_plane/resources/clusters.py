@@ -108,10 +108,8 @@ def set_references(call: Call, cluster: Document, attached: list[attachments.Att
 
 def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
     """A new cluster, its cloud config and its profiles, from what was sent; 422 for what cannot be."""
-    metadata, spec = call.body.get("metadata", {}), call.body.get("spec", {})
-    name = _checked_name(required_name(metadata, "cluster"), "body.metadata.name")
-    account = _account(call, cloud, spec.get("cloudAccountUid", ""))
-    cluster_config = CLOUDS[cloud].cluster_config(spec["cloudConfig"], "body.spec.cloudConfig")
+    name, account, cluster_config = check_head(call, cloud)
+    metadata, spec = call.body.get("metadata", {}), call.body["spec"]
     where = "body.spec.machinepoolconfig"
     made = [
         pools.build(cloud, sent, None, cluster_config, f"{where}[{number}]")
@@ -125,7 +123,6 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
     ]
     attachments.check(attached, where)
     sent_config = spec.get("clusterConfig", {})
-    _refuse_not_served(sent_config, spec.get("policies", {}))
 
     cluster = Document(kind=CLUSTER, name=name, project=call.project, body={})
     config = Document(kind=CONFIG, name=name, project=call.project, parent=cluster.uid, body={})
@@ -161,6 +158,17 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
     }
     profiles = Document(kind=ATTACHED, project=call.project, parent=cluster.uid, body={"profiles": attached})
     return cluster, config, profiles
+
+
+def check_head(call: Call, cloud: str) -> tuple[str, Document, dict[str, Any]]:
+    """What a new cluster is without its pools and profiles: its name, cloud account, and clusterConfig as stored."""
+    spec = call.body.get("spec")
+    if spec is None:
+        raise invalid("body.spec: is needed", field="body.spec")
+    name = _checked_name(required_name(call.body.get("metadata", {}), "cluster"), "body.metadata.name")
+    account = _account(call, cloud, spec["cloudAccountUid"])
+    _refuse_not_served(spec.get("clusterConfig", {}), spec.get("policies", {}))
+    return name, account, CLOUDS[cloud].cluster_config(spec["cloudConfig"], "body.spec.cloudConfig")
 
 
 def _checked_name(name: str, where: str) -> str:
