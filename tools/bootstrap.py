@@ -51,7 +51,9 @@ def dotted(version):
 
 
 def say(text, started=None):
-    print("{:<64}{}".format(text, "" if started is None else "{:6.1f} s".format(time.monotonic() - started)), flush=True)
+    print(
+        "{:<64}{}".format(text, "" if started is None else "{:6.1f} s".format(time.monotonic() - started)), flush=True
+    )
 
 
 def possible_interpreters(newest_minor):
@@ -59,7 +61,9 @@ def possible_interpreters(newest_minor):
     names = ["python3.{}".format(minor) for minor in range(newest_minor, 10, -1)] + ["python3", "python"]
     home = os.path.expanduser("~")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep) + ["/usr/local/bin", "/usr/bin"]
-    folders += glob.glob(os.path.join(os.environ.get("PYENV_ROOT", os.path.join(home, ".pyenv")), "versions", "*", "bin"))
+    folders += glob.glob(
+        os.path.join(os.environ.get("PYENV_ROOT", os.path.join(home, ".pyenv")), "versions", "*", "bin")
+    )
     folders += glob.glob(os.path.join(home, ".local", "share", "uv", "python", "*", "bin"))
     for folder in folders:
         for name in names:
@@ -71,7 +75,9 @@ def possible_interpreters(newest_minor):
 def describe(interpreter):
     """What PROBE says of an interpreter; None where it does not run (a pyenv shim without a version, for one)."""
     try:
-        answer = subprocess.run([interpreter, "-I", "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
+        answer = subprocess.run(
+            [interpreter, "-I", "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
+        )
         found = json.loads(answer.stdout.decode()) if answer.returncode == 0 else None
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
@@ -111,7 +117,11 @@ def choose_interpreter(name, wanted=None):
         )
     if wanted:
         raise CannotMake("{} is not {}; name another with: make PYTHON=/path/to/python3.x".format(wanted, limits))
-    best = "the newest here is {} at {}".format(dotted(found[0]["version"]), found[0]["path"]) if found else "there is none here"
+    best = (
+        "the newest here is {} at {}".format(dotted(found[0]["version"]), found[0]["path"])
+        if found
+        else "there is none here"
+    )
     raise CannotMake(
         "the environment {} needs {}, {}; mend it with: apt install python3.11 python3.11-venv"
         " (or name another with: make PYTHON=/path/to/python3.x)".format(name, limits, best)
@@ -139,7 +149,9 @@ def run_quietly(command, what):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=environments.ROOT)
     if done.returncode != 0:
         sys.stdout.write(done.stdout.decode(errors="replace"))
-        raise CannotMake("{} failed (see above); nothing is marked as done, so the same command tries again".format(what))
+        raise CannotMake(
+            "{} failed (see above); nothing is marked as done, so the same command tries again".format(what)
+        )
     say("  " + what, started)
     return done.stdout.decode(errors="replace")
 
@@ -152,7 +164,9 @@ def drop_what_the_lock_no_longer_names(name, python):
     kept |= {"pip"}
     if name == environments.MAIN:
         kept |= {"paletteops-" + os.path.basename(project) for project in environments.embedded_projects()}
-    listed = json.loads(subprocess.check_output([python, "-m", "pip", "list", "--format=json"], stderr=subprocess.DEVNULL).decode())
+    listed = json.loads(
+        subprocess.check_output([python, "-m", "pip", "list", "--format=json"], stderr=subprocess.DEVNULL).decode()
+    )
     surplus = sorted(item["name"] for item in listed if normal(item["name"]) not in kept)
     if surplus:
         run_quietly([python, "-m", "pip", "uninstall", "--yes", "--quiet"] + surplus, "remove " + ", ".join(surplus))
@@ -183,16 +197,25 @@ def make(name, wanted=None):
     started = time.monotonic()
     chosen = choose_interpreter(name, wanted)
     interpreter = os.path.realpath(chosen["path"])
-    if os.path.isdir(target) and (not runs or before.get("interpreter") != interpreter or before.get("root") != environments.ROOT):
+    if os.path.isdir(target) and (
+        not runs or before.get("interpreter") != interpreter or before.get("root") != environments.ROOT
+    ):
         shutil.rmtree(target)
     elif os.path.isfile(stamp_file):
         os.unlink(stamp_file)
-    say("{} on Python {} ({})".format(os.path.relpath(target, environments.ROOT), dotted(chosen["version"]), chosen["path"]))
+    say(
+        "{} on Python {} ({})".format(
+            os.path.relpath(target, environments.ROOT), dotted(chosen["version"]), chosen["path"]
+        )
+    )
     if not os.path.isdir(target):
         run_quietly([chosen["path"], "-m", "venv", target], "make the environment")
     # no --no-deps lists are needed: the lock is whole. Bytecode is left to first use, which saves a minute for `ansible`
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    run_quietly(install + ["--no-deps", "--require-hashes", "--requirement", environments.lock(name)], "install what tools/locks/%s.txt names" % name)
+    run_quietly(
+        install + ["--no-deps", "--require-hashes", "--requirement", environments.lock(name)],
+        "install what tools/locks/%s.txt names" % name,
+    )
     drop_what_the_lock_no_longer_names(name, python)
     if name == environments.MAIN:
         for project in environments.embedded_projects():
@@ -212,7 +235,9 @@ def main():
     parser.add_argument("--python", default=None, help="this interpreter instead of the newest that fits")
     options = parser.parse_args()
     if sys.version_info < (3, 8):
-        raise CannotMake("tools/bootstrap.py runs on Python 3.8 or newer; mend it with: apt install python3 python3-venv")
+        raise CannotMake(
+            "tools/bootstrap.py runs on Python 3.8 or newer; mend it with: apt install python3 python3-venv"
+        )
     os.makedirs(environments.CACHE, exist_ok=True)
     with open(os.path.join(environments.CACHE, "bootstrap.lock"), "w", encoding="utf-8") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)

@@ -40,4 +40,18 @@ def embedded_projects():
     """The folders of the distributions under embedded/."""
     folder = os.path.join(ROOT, "embedded")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [os.path.join(folder, name) for name in names if os.path.isfile(os.path.join(folder, name, "pyproject.toml"))]
+    return [
+        os.path.join(folder, name) for name in names if os.path.isfile(os.path.join(folder, name, "pyproject.toml"))
+    ]
+
+
+def process_environment(name, **more):
+    """What a process needs to run with an environment's commands first; shims are no interpreters and stay away."""
+    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if "shims" not in folder]
+    changed = {"PATH": os.pathsep.join([os.path.join(path(name), "bin")] + folders), "VIRTUAL_ENV": path(name)}
+    changed.update(more)
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PALETTE_", "PYTHON"))
+    }
+    inherited.update(changed)
+    return inherited
