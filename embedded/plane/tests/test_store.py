@@ -169,3 +169,14 @@ def test_the_clock_goes_on_where_it_stood_after_a_restart(path: Path, store: Sto
     again.freeze(False)
     later = Clock(store).now()
     assert later >= clock.now() and (later - moment).total_seconds() < 3600
+
+
+def test_values_are_read_without_the_documents(store: Store) -> None:
+    first = store.add(Document(kind="a", project="p", body={"x": {"y": [1, True]}, "z": "text"}))
+    second = store.add(Document(kind="a", project="q", body={"x": None}))
+    store.add(Document(kind="b", project="p", body={"x": {"y": 2}}))
+    assert list(store.values("a", ("$.x.y", "$.z"))) == [
+        (first, "p", [[1, True], "text"]),
+        (second, "q", [None, None]),
+    ]
+    assert [uid for uid, _, _ in store.values("a", ("$.x", "$.z"), projects=["q", "r"])] == [second]
