@@ -18,11 +18,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.collection import importable  # noqa: E402  (tests/ is not on the path before)
-from support.plane import RunningPlane  # noqa: E402
-from support.project import Project, add_gateway, fresh_project  # noqa: E402
-from support.runs import Ansible, Api  # noqa: E402
-from support.specs import SECOND_GATEWAY  # noqa: E402
+from support.collection import importable
+from support.plane import RunningPlane
+from support.project import Project, add_gateway, fresh_project
+from support.runs import Ansible, Api
+from support.specs import SECOND_GATEWAY
 
 importable()
 

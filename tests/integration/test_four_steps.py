@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each resource made, changed and removed, in four steps each: check mode, run, check mode, run; both ways to run it."""
+"""Each resource made, changed and removed, each in four steps: check mode, run, check mode, run; both ways to run."""
 
 from __future__ import annotations
 

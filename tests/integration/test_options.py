@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.project import Project, fresh_project
 from support.collection import REPOSITORY
 from support.plane import RunningPlane
+from support.project import Project, fresh_project
 from support.runs import Outcome, Step
 from support.specs import SUBJECTS, Change, NotCompared, Subject, Why, options
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from paletteops_plane.store import Document, Store
-
 from support.plane import RunningPlane
 from support.runs import Ansible, Api
 from support.traffic import TEST_AGENT

@@ -153,6 +153,9 @@ class Ansible:
             "PYTHONPATH": str(tree()),
             "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(tree()),
+            # Ansible takes a user's folder from the system's list of users here, whatever HOME says.
+            "ANSIBLE_REMOTE_TEMP": str(self.home / ".ansible" / "tmp"),
+            "ANSIBLE_ASYNC_DIR": str(self.home / ".ansible_async"),
             "ANSIBLE_NOCOLOR": "true",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
@@ -183,10 +186,14 @@ class Ansible:
         path.write_text(json.dumps([play], indent=1), "utf-8")
         return path
 
-    def command(self, playbook: Path | str, *options: str) -> list[str]:
-        variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-e", json.dumps(variables)]
-        return [*command, str(playbook), *options]
+    def command(self, playbook: Path | str, *options: str, inventory: Mapping[str, Any] | None = None) -> list[str]:
+        """A command line; without an inventory of its own it is for this machine alone."""
+        path = self.folder / f"inventory-{self.runs}.json"
+        hosts = {"all": {"hosts": {"localhost": {}}}} if inventory is None else copy.deepcopy(dict(inventory))
+        own = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        hosts["all"]["vars"] = {**own, **hosts["all"].get("vars", {})}
+        path.write_text(json.dumps(hosts), "utf-8")
+        return [sys.executable, "-m", "ansible", "playbook", "-i", str(path), str(playbook), *options]
 
     def recording(self) -> tuple[Path, dict[str, str | None]]:
         """A file for the recorder, and the environment that switches it on."""
@@ -222,6 +229,7 @@ class Ansible:
         playbook: Path | str,
         *options: str,
         env: Mapping[str, str | None] | None = None,
+        inventory: Mapping[str, Any] | None = None,
         timeout: float = PLAY_SECONDS,
     ) -> Play:
         """Runs a playbook, by path or by FQCN, and reads what the recorder wrote of it."""
@@ -230,7 +238,7 @@ class Ansible:
         if self.recorded:
             self.forget_requests()
         done = subprocess.run(
-            self.command(playbook, *options),
+            self.command(playbook, *options, inventory=inventory),
             env=self.environment({**recording, **(env or {})}),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

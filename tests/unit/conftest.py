@@ -10,7 +10,7 @@ import hypothesis
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.collection import importable  # noqa: E402  (tests/ is not on the path before)
+from support.collection import importable
 
 importable()
 

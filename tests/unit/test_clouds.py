@@ -41,7 +41,7 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_place() -> None:
 
 
 def test_an_unknown_cloud_is_refused_with_those_there_are() -> None:
-    with pytest.raises(PaletteError, match="'gcp' is not supported. Supported: aws, vsphere"):
+    with pytest.raises(PaletteError, match=r"'gcp' is not supported\. Supported: aws, vsphere"):
         clouds.of("gcp")
 
 

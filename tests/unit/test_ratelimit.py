@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_a_burst_is_free_and_then_the_rate_holds(tmp_path: Path, monkeypatch: py
     waits = [limit.reserve("/v1/projects") for _ in range(100)]
     assert waits[:45] == [0.0] * 45
     # Beyond the burst each call waits a step longer than the one before.
-    steps = [after - before for before, after in zip(waits[49:], waits[50:])]
+    steps = [after - before for before, after in itertools.pairwise(waits[49:])]
     assert all(step == pytest.approx(1 / 9.7, abs=1e-4) for step in steps)
 
 
