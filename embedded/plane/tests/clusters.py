@@ -152,8 +152,15 @@ class World:
 
     def reasons(self, uid: str) -> list[str]:
         """What events give as their reasons, newest first."""
-        events = self.api.ok("GET", f"/v1/events/components/spectrocluster/{uid}")
-        return [event["reason"] for event in events["items"]]
+        found: list[str] = []
+        mark = ""
+        while True:
+            path = f"/v1/events/components/spectrocluster/{uid}?continue={mark}"
+            answer = self.api.ok("GET", path)
+            found += [event["reason"] for event in answer["items"]]
+            mark = answer["listmeta"]["continue"]
+            if not mark:
+                return found
 
 
 def world(api: Api, plane: Plane, cloud: str = "aws") -> World:
