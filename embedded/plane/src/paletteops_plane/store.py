@@ -235,7 +235,9 @@ class Store:
         self, kind: str, paths: Sequence[str], *, projects: Iterable[str] | None = None
     ) -> Iterator[tuple[str, str, Values]]:
         """``(uid, project, values)`` of the documents of a kind, oldest first; the values at SQLite's JSON paths
-        (``$.status.state``, two or more) in the bodies, None for what is not there. Much cheaper than the documents whole."""
+        (``$.status.state``, two or more) in the bodies, None for what is not there. It is much cheaper than to read
+        the documents whole.
+        """
         clause, chosen = "kind = ?", [kind]
         if projects is not None:
             wanted = list(projects)

@@ -21,6 +21,7 @@ MODULES = (
     "paletteops_plane.resources.cloudconfigs",
     "paletteops_plane.resources.cluster_access",
     "paletteops_plane.resources.events",
+    "paletteops_plane.resources.dashboard",
 )
 
 

@@ -231,11 +231,17 @@ def shown(call: Call, cluster: Document) -> dict[str, Any]:
     body = visible(cluster.body)
     templates = [attachments.shown(item, whole=True) for item in attached_to(call, cluster)]
     body["spec"] = {**body["spec"], "clusterProfileTemplates": templates}
-    if answers_kubernetes(cluster):
-        address = urlsplit(call.base_url)
-        port = address.port or (443 if address.scheme == "https" else 80)
-        body["status"] = {**body["status"], "apiEndpoints": [{"host": address.hostname or "", "port": port}]}
+    body["status"] = {**body["status"], **api_endpoints(call, cluster)}
     return body
+
+
+def api_endpoints(call: Call, cluster: Document) -> dict[str, Any]:
+    """Where the cluster's Kubernetes API is, as a part of its status; empty while it does not answer."""
+    if not answers_kubernetes(cluster):
+        return {}
+    address = urlsplit(call.base_url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    return {"apiEndpoints": [{"host": address.hostname or "", "port": port}]}
 
 
 @operation("GET /v1/spectroclusters/{uid}/status")
