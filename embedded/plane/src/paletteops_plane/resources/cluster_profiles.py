@@ -136,9 +136,10 @@ def patch_profiles(call: Call) -> None:
 def replace_profiles(call: Call) -> None:
     """The whole set: an attached profile that is not named goes."""
     cluster = changeable(find_cluster(call))
-    attached = _patched(call, cluster, attached_to(call, cluster), call.body["profiles"])
-    named = {item.get("uid", "") for item in call.body["profiles"]}
-    _change(call, cluster, [item for item in attached if item["uid"] in named], _action(call))
+    sent = call.body["profiles"]
+    named = {item.get(key, "") for item in sent for key in ("uid", "replaceWithProfile")}
+    kept = [item for item in attached_to(call, cluster) if item["uid"] in named]
+    _change(call, cluster, _patched(call, cluster, kept, sent), _action(call))
 
 
 @operation("DELETE /v1/spectroclusters/{uid}/profiles")
