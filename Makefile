@@ -67,7 +67,7 @@ bench: venv ## API calls, wall time and overhead, measured
 
 .PHONY: dist
 dist: venv ## dist/: the collection's tarball, the wheels of what is embedded, checksums
-	@$(VENV)/python tools/dist.py
+	@$(VENV)/python tools/distribution.py
 
 .PHONY: docs
 docs: venv ## docs/build: the module pages as HTML

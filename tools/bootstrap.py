@@ -4,9 +4,11 @@
 
 Finds the newest usable Python for which the environment has a lock, makes the environment, installs the lock with its
 hashes and, in .venv, the distributions under embedded/ (editable) and the collection where Ansible finds it. A stamp
-makes a second call instant. Only the standard library, and syntax that Python 3.8 reads, so that an old Python gets
+makes a second call instant. Only the standard library, and nothing newer than Python 3.8, so that an old Python gets
 a sentence and not a traceback.
 """
+
+from __future__ import annotations
 
 import argparse
 import fcntl
@@ -19,6 +21,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import environments
@@ -46,21 +50,19 @@ class CannotMake(Exception):
     """What this machine lacks, in one line with the command that mends it."""
 
 
-def dotted(version):
+def dotted(version: Any) -> str:
     return ".".join(str(part) for part in version)
 
 
-def say(text, started=None):
-    print(
-        "{:<64}{}".format(text, "" if started is None else "{:6.1f} s".format(time.monotonic() - started)), flush=True
-    )
+def say(text: str, started: float | None = None) -> None:
+    print("{:<64}{}".format(text, "" if started is None else f"{time.monotonic() - started:6.1f} s"), flush=True)
 
 
-def possible_interpreters(newest_minor):
+def possible_interpreters(newest_minor: int, oldest_minor: int = 11) -> Iterator[str]:
     """Paths that may be a Python, the same one perhaps several times under different names."""
-    names = ["python3.{}".format(minor) for minor in range(newest_minor, 10, -1)] + ["python3", "python"]
+    names = [f"python3.{minor}" for minor in range(newest_minor, oldest_minor - 1, -1)] + ["python3", "python"]
     home = os.path.expanduser("~")
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep) + ["/usr/local/bin", "/usr/bin"]
+    folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/local/bin", "/usr/bin"]
     folders += glob.glob(
         os.path.join(os.environ.get("PYENV_ROOT", os.path.join(home, ".pyenv")), "versions", "*", "bin")
     )
@@ -72,13 +74,13 @@ def possible_interpreters(newest_minor):
                 yield candidate
 
 
-def describe(interpreter):
+def describe(interpreter: str) -> dict[str, Any] | None:
     """What PROBE says of an interpreter; None where it does not run (a pyenv shim without a version, for one)."""
     try:
         answer = subprocess.run(
             [interpreter, "-I", "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
         )
-        found = json.loads(answer.stdout.decode()) if answer.returncode == 0 else None
+        found: dict[str, Any] | None = json.loads(answer.stdout.decode()) if answer.returncode == 0 else None
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     if found:
@@ -90,21 +92,23 @@ def describe(interpreter):
     return found
 
 
-def debian_package(found):
+def debian_package(found: dict[str, Any]) -> str:
     """The package that holds venv and ensurepip for this interpreter."""
     system = os.path.realpath("/usr/bin/python3") == os.path.realpath(found["path"])
     return "python3-venv" if system else "python{}.{}-venv".format(*found["version"])
 
 
-def choose_interpreter(name, wanted=None):
-    oldest, newest = environments.ENVIRONMENTS[name]["python"]
-    limits = "Python {} to {}".format(dotted(oldest), dotted(newest))
-    seen = {}
+def choose_interpreter(name: str, wanted: str | None = None) -> dict[str, Any]:
+    oldest, newest = environments.ENVIRONMENTS[name].oldest, environments.ENVIRONMENTS[name].newest
+    limits = f"Python {dotted(oldest)} to {dotted(newest)}"
+    seen: dict[str, dict[str, Any] | None] = {}
     for candidate in [wanted] if wanted else possible_interpreters(newest[1]):
         real = os.path.realpath(candidate)
         if real not in seen:
             seen[real] = describe(candidate)
-    found = sorted((item for item in seen.values() if item), key=lambda item: item["version"], reverse=True)
+    oldest_first = environments.ENVIRONMENTS[name].oldest_first
+    usable = (item for item in seen.values() if item)
+    found = sorted(usable, key=lambda item: item["version"], reverse=not oldest_first)
     fitting = [item for item in found if oldest <= tuple(item["version"][:2]) <= newest and item["plain"]]
     for item in fitting:
         if not item["missing"]:
@@ -116,63 +120,63 @@ def choose_interpreter(name, wanted=None):
             )
         )
     if wanted:
-        raise CannotMake("{} is not {}; name another with: make PYTHON=/path/to/python3.x".format(wanted, limits))
+        raise CannotMake(f"{wanted} is not {limits}; name another with: make PYTHON=/path/to/python3.x")
     best = (
         "the newest here is {} at {}".format(dotted(found[0]["version"]), found[0]["path"])
         if found
         else "there is none here"
     )
     raise CannotMake(
-        "the environment {} needs {}, {}; mend it with: apt install python3.11 python3.11-venv"
-        " (or name another with: make PYTHON=/path/to/python3.x)".format(name, limits, best)
+        f"the environment {name} needs {limits}, {best}; mend it with: apt install python3.11 python3.11-venv"
+        " (or name another with: make PYTHON=/path/to/python3.x)"
     )
 
 
-def read(path):
+def read(path: str) -> bytes:
     with open(path, "rb") as stream:
         return stream.read()
 
 
-def fingerprint(name):
+def fingerprint(name: str) -> str:
     """Changes whenever the environment must be brought up to date."""
     digest = hashlib.sha256()
     sources = [environments.lock(name), os.path.abspath(__file__)]
-    if name == environments.MAIN:
+    if environments.ENVIRONMENTS[name].embedded:
         sources += [os.path.join(project, "pyproject.toml") for project in environments.embedded_projects()]
     for source in sources:
         digest.update(source.encode() + b"\0" + read(source))
     return digest.hexdigest()
 
 
-def run_quietly(command, what):
+def run_quietly(command: list[str], what: str) -> None:
     started = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=environments.ROOT)
     if done.returncode != 0:
         sys.stdout.write(done.stdout.decode(errors="replace"))
-        raise CannotMake(
-            "{} failed (see above); nothing is marked as done, so the same command tries again".format(what)
-        )
+        raise CannotMake(f"{what} failed (see above); nothing is marked as done, so the same command tries again")
     say("  " + what, started)
-    return done.stdout.decode(errors="replace")
 
 
-def drop_what_the_lock_no_longer_names(name, python):
+def drop_what_the_lock_no_longer_names(name: str, python: str) -> None:
     """Packages of an older lock would otherwise stay and be imported."""
-    normal = lambda text: re.sub(r"[-_.]+", "-", text).lower()
+
+    def normal(text: str) -> str:
+        return re.sub(r"[-_.]+", "-", text).lower()
+
     with open(environments.lock(name), encoding="utf-8") as stream:
         kept = {normal(line.split("==")[0]) for line in stream if "==" in line and not line[0].isspace()}
     kept |= {"pip"}
-    if name == environments.MAIN:
+    if environments.ENVIRONMENTS[name].embedded:
         kept |= {"paletteops-" + os.path.basename(project) for project in environments.embedded_projects()}
     listed = json.loads(
         subprocess.check_output([python, "-m", "pip", "list", "--format=json"], stderr=subprocess.DEVNULL).decode()
     )
     surplus = sorted(item["name"] for item in listed if normal(item["name"]) not in kept)
     if surplus:
-        run_quietly([python, "-m", "pip", "uninstall", "--yes", "--quiet"] + surplus, "remove " + ", ".join(surplus))
+        run_quietly([python, "-m", "pip", "uninstall", "--yes", "--quiet", *surplus], "remove " + ", ".join(surplus))
 
 
-def link_collection(environment):
+def link_collection(environment: str) -> None:
     """Ansible loads the collection from the work tree, so that a change is seen at once."""
     link = os.path.join(environment, "collections", *COLLECTION)
     os.makedirs(os.path.dirname(link), exist_ok=True)
@@ -183,7 +187,7 @@ def link_collection(environment):
     os.symlink(environments.ROOT, link)
 
 
-def make(name, wanted=None):
+def make(name: str, wanted: str | None = None) -> None:
     target = environments.path(name)
     stamp_file = os.path.join(target, ".made-from")
     python = environments.executable(name)
@@ -191,7 +195,7 @@ def make(name, wanted=None):
     current = before.get("fingerprint") == fingerprint(name) and before.get("root") == environments.ROOT
     # a Python that was taken away, and one that the caller asks for now, make the environment anew
     runs = os.path.exists(python) and describe(python) is not None if before else False
-    asked_for_another = bool(wanted) and os.path.realpath(wanted) != before.get("interpreter")
+    asked_for_another = wanted is not None and os.path.realpath(wanted) != before.get("interpreter")
     if current and runs and not asked_for_another:
         return
     started = time.monotonic()
@@ -210,34 +214,31 @@ def make(name, wanted=None):
     )
     if not os.path.isdir(target):
         run_quietly([chosen["path"], "-m", "venv", target], "make the environment")
-    # no --no-deps lists are needed: the lock is whole. Bytecode is left to first use, which saves a minute for `ansible`
+    # the lock is whole, so nothing is resolved; bytecode is left to first use, which saves a minute for `ansible`
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     run_quietly(
-        install + ["--no-deps", "--require-hashes", "--requirement", environments.lock(name)],
-        "install what tools/locks/%s.txt names" % name,
+        [*install, "--no-deps", "--require-hashes", "--requirement", environments.lock(name)],
+        f"install what tools/locks/{name}.txt names",
     )
     drop_what_the_lock_no_longer_names(name, python)
-    if name == environments.MAIN:
+    if environments.ENVIRONMENTS[name].embedded:
         for project in environments.embedded_projects():
             run_quietly(
-                install + ["--no-deps", "--no-build-isolation", "--editable", project],
+                [*install, "--no-deps", "--no-build-isolation", "--editable", project],
                 "install " + os.path.relpath(project, environments.ROOT),
             )
+    if name == environments.MAIN:
         link_collection(target)
     with open(stamp_file, "w", encoding="utf-8") as stream:
         json.dump({"fingerprint": fingerprint(name), "interpreter": interpreter, "root": environments.ROOT}, stream)
-    say("{} is ready".format(os.path.relpath(target, environments.ROOT)), started)
+    say(f"{os.path.relpath(target, environments.ROOT)} is ready", started)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="one of: " + ", ".join(environments.ENVIRONMENTS))
     parser.add_argument("--python", default=None, help="this interpreter instead of the newest that fits")
     options = parser.parse_args()
-    if sys.version_info < (3, 8):
-        raise CannotMake(
-            "tools/bootstrap.py runs on Python 3.8 or newer; mend it with: apt install python3 python3-venv"
-        )
     os.makedirs(environments.CACHE, exist_ok=True)
     with open(os.path.join(environments.CACHE, "bootstrap.lock"), "w", encoding="utf-8") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -251,4 +252,4 @@ if __name__ == "__main__":
     try:
         main()
     except CannotMake as problem:
-        sys.exit("error: {}".format(problem))
+        sys.exit(f"error: {problem}")

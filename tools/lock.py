@@ -19,13 +19,19 @@ HEADER = "# Written by `make lock` from {name}.in: change that file, not this on
 
 
 def write_lock(name: str, upgrade: bool) -> None:
-    oldest = environments.ENVIRONMENTS[name]["python"][0]
+    environment = environments.ENVIRONMENTS[name]
     sources = [Path(environments.LOCKS, f"{name}.in")]
-    if name == environments.MAIN:
+    if environment.embedded:
         sources += [Path(project, "pyproject.toml") for project in environments.embedded_projects()]
     target = Path(environments.lock(name))
     command = [environments.executable(environments.MAIN, "uv"), "pip", "compile", "--quiet", "--universal"]
-    command += ["--python-version", ".".join(map(str, oldest)), "--generate-hashes", "--no-annotate", "--no-header"]
+    command += [
+        "--python-version",
+        ".".join(map(str, environment.oldest)),
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+    ]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--output-file", str(target)]
     command += ["--upgrade"] if upgrade else []
     # the collection runs from its work tree: the root's pyproject.toml configures tools and is no project of uv's
