@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import random
 import time
 import urllib.parse
@@ -83,6 +84,11 @@ class Connection:
             raise PaletteError("api_url carries a user or a password. Take them out: api_key is what signs in.")
         known = {field.name for field in dataclasses.fields(cls)}
         values = {key: params[key] for key in known if params.get(key) is not None}
+        ca_path = values.get("ca_path")
+        if ca_path and not os.path.isfile(ca_path):
+            raise PaletteError(
+                f"ca_path is '{ca_path}', and there is no such file. Name a file of certificates in PEM."
+            )
         return cls(**dict(values, api_url=url, api_key=str(params["api_key"])))
 
 

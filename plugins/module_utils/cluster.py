@@ -433,9 +433,10 @@ class Cluster(Resource):
             raise PaletteError(f"The cluster '{self.name}' is being deleted. Wait until it is gone, then run again.")
         if repave_state(raw) == "Pending":
             if not self.params["approve_repave"]:
+                reasons = wait.repave_reasons(self.client, raw["metadata"]["uid"])[1]
                 raise PaletteError(
                     f"The cluster '{self.name}' waits for somebody to approve a repave, and takes no changes until "
-                    f"then: {self._repave_reasons(path)} Set approve_repave: true to approve it."
+                    f"then: {'; '.join(reasons)}. Set approve_repave: true to approve it."
                 )
             self.client.patch(path + "/repave/approve")
         changed = changed_fields(self.table(), before, after)
@@ -492,35 +493,26 @@ class Cluster(Resource):
         if variables:
             self.client.patch(path + "/variables", variables)
 
-    def _repave_reasons(self, path: str) -> str:
-        answer = self.client.find(path + "/repave/status") or {}
-        reasons = (answer.get("spec") or {}).get("reasons") or []
-        return "; ".join(str(item.get("message") or item.get("code")) for item in reasons) + "."
-
     def settle(self, uid: str, changed: bool) -> Result:
         more: Result = {}
-        path = f"/v1/spectroclusters/{uid}"
         # Whoever waits for a cluster of this run learns of all of them by one call.
         if changed:
             self.run.submit(wait.key(self.client), uid, self.name)
         else:
             self.run.submitted(wait.key(self.client), uid, self.name)
         if self.updated_profiles:
-            more.update(self._settle_repave(path))
+            more.update(self._settle_repave(uid))
         if self.params["wait"]:
             known = wait.Waiter(self.session, uid, self.name).until_ready()
             more["status"] = {key: known[key] for key in ("state", "health", "nodes", "healthy_nodes")}
         return more
 
-    def _settle_repave(self, path: str) -> Result:
-        answer = self.client.find(path + "/repave/status") or {}
-        if (answer.get("status") or {}).get("state") != "Pending":
+    def _settle_repave(self, uid: str) -> Result:
+        state, reasons = wait.repave_reasons(self.client, uid)
+        if state != "Pending":
             return {}
-        reasons = [
-            str(item.get("message") or item.get("code")) for item in (answer.get("spec") or {}).get("reasons") or []
-        ]
         if self.params["approve_repave"]:
-            self.client.patch(path + "/repave/approve")
+            self.client.patch(f"/v1/spectroclusters/{uid}/repave/approve")
             self.session.tell(f"repave approved: {'; '.join(reasons)}")
             return {"repave": {"state": "Approved", "reasons": reasons}}
         self.session.warn(

@@ -304,7 +304,7 @@ def merge(
         elif field.fields:
             result = [complete(field.fields, item) for item in new]
         elif field.type == "dict":
-            new = {str(key): text(value) for key, value in new.items()}
+            new = {str(key): "" if value is None else text(value) for key, value in new.items()}
             result = new if field.name in purge else dict(old or {}, **new)
         else:
             result = field.empty if new == "" else new

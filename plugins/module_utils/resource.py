@@ -193,7 +193,7 @@ class Resource:
                 return self.report(None, after, "")
             uid, raw = self.make(after)
             if raw is None:
-                return self.report(None, after, uid, self.settle(uid, True))
+                return self.report(None, after, uid, self.settled(uid, True))
             before = self.observe(raw)  # somebody else was quicker, or this run before it was interrupted
             after = self.plan(before)
         uid = str((raw or {}).get("metadata", {}).get("uid", ""))
@@ -202,7 +202,15 @@ class Resource:
             return self.report(before, after, uid, changed=changed)
         if changed and raw is not None:
             self.update(raw, before, after)
-        return self.report(before, after, uid, self.settle(uid, changed), changed=changed)
+        return self.report(before, after, uid, self.settled(uid, changed), changed=changed)
+
+    def settled(self, uid: str, changed: bool) -> Result:
+        """What comes after the change; where that fails, the change is reported all the same."""
+        try:
+            return self.settle(uid, changed)
+        except PaletteError as error:
+            error.details.setdefault("changed", changed)
+            raise
 
     def plan(self, before: Values | None) -> Values:
         """What is to be. Raises before anything is written where it cannot be."""

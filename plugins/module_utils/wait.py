@@ -68,6 +68,14 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def repave_reasons(client: Client, uid: str) -> tuple[str, list[str]]:
+    """State and reasons of a cluster's repave; both empty where there is none."""
+    answer = client.find(f"/v1/spectroclusters/{uid}/repave/status") or {}
+    reasons = (answer.get("spec") or {}).get("reasons") or []
+    texts = [str(item.get("message") or item.get("code")) for item in reasons]
+    return str((answer.get("status") or {}).get("state") or ""), texts
+
+
 def words(known: dict[str, Any]) -> str:
     """A summary in a line of progress."""
     text = known["state"] or "no state yet"
@@ -122,14 +130,16 @@ class Waiter:
                 if known["state"] not in UNDERWAY:
                     raise self._error(f"is {known['state']} and will not become Running", last)
                 if known["repave"] == "Pending":
+                    reasons = "; ".join(repave_reasons(self.client, self.uid)[1])
                     raise self._error(
-                        "waits for somebody to approve a repave. Look at the reasons, and set approve_repave: true",
+                        f"waits for somebody to approve a repave: {reasons}. Set approve_repave: true to approve it",
                         last,
                     )
                 if words(known) != shown or time.time() - shown_at >= PROGRESS:
-                    slow = words(known) == shown
+                    puzzling = words(known) == shown or known["health"] == "Unhealthy"
                     shown, shown_at = words(known), time.time()
-                    self.session.tell(shown + (f"; {self.problem()}" if slow and self.problem() else ""))
+                    problem = self.problem() if puzzling else ""
+                    self.session.tell(f"{shown}; {problem}" if problem else shown)
             if time.time() >= deadline:
                 raise self._error(
                     f"was not ready within wait_timeout, {self.timeout} s. It goes on by itself: mend what is named "
@@ -162,11 +172,17 @@ class Waiter:
     def problem(self) -> str:
         """What keeps the cluster back: its unmet condition with reason and message, and its last event."""
         raw = self.client.find(f"/v1/spectroclusters/{self.uid}") or {}
+        unmet = [
+            condition
+            for condition in (raw.get("status") or {}).get("conditions") or []
+            if condition.get("status") != "True" and (condition.get("message") or condition.get("reason"))
+        ]
+        # What is only under way explains nothing where something else has a reason.
+        telling = [condition for condition in unmet if condition.get("reason") != "InProgress"]
         texts = []
-        for condition in (raw.get("status") or {}).get("conditions") or []:
-            if condition.get("status") != "True" and (condition.get("message") or condition.get("reason")):
-                text = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
-                texts.append(f"{condition['type']} is not met ({text})")
+        for condition in telling or unmet:
+            text = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
+            texts.append(f"{condition['type']} is not met ({text})")
         event = self.last_event()
         if event:
             texts.append(f"last event: {event}")

@@ -95,7 +95,8 @@ class PaletteAction(ActionBase):
             validator = ArgumentSpecValidator(self.operation.argument_spec, **self.operation.constraints)
             arguments = plain(dict(self._task.args))
             validated = validator.validate(arguments)
-            secrets = {str(value) for value in validated._no_log_values if value}
+            if not self.operation.discreet:
+                secrets = {str(value) for value in validated._no_log_values if value}
             if validated.error_messages:
                 return scrub({"failed": True, "changed": False, "msg": self._refusal(validated)}, secrets)
             session = session_of(
@@ -110,7 +111,7 @@ class PaletteAction(ActionBase):
             )
             done = self.operation.run(session)
         except PaletteError as error:
-            return scrub(dict(summary(error), failed=True, changed=False), secrets)
+            return scrub({"changed": False, **summary(error), "failed": True}, secrets)
         except Exception as error:
             # A traceback could show a secret that a library was handed; its text is scrubbed like any answer.
             raise AnsibleActionFail(scrub(f"{type(error).__name__}: {error}", secrets)) from None

@@ -94,8 +94,13 @@ POOL: tuple[Field, ...] = (
         type="int",
         needed=True,
     ),
-    Field("min_size", ("Least number of machines that the autoscaler keeps.",), type="int"),
-    Field("max_size", ("Largest number of machines. Setting it switches the autoscaler on, V(0) off.",), type="int"),
+    Field("min_size", ("Least number of machines that the autoscaler keeps.",), type="int", assumed=0),
+    Field(
+        "max_size",
+        ("Largest number of machines. Setting it switches the autoscaler on, V(0) off.",),
+        type="int",
+        assumed=0,
+    ),
     Field("taints", ("Taints of the nodes, as a whole list.",), type="list", elements="dict", fields=TAINT),
     Field("additional_labels", ("Labels of the nodes. Those not named stay as they are.",), type="dict"),
     Field("additional_annotations", ("Annotations of the nodes. Those not named stay as they are.",), type="dict"),
@@ -163,9 +168,9 @@ def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
                 findings.append(f"{where}.node_repave_interval is for worker pools. Take it out.")
         elif size < 0:
             findings.append(f"{where}.size is {size}. Use 0 or more.")
-        if least is not None and not most:
+        if least and not most:
             findings.append(f"{where}.min_size is {least}, and without max_size nothing scales the pool. Set max_size.")
-        if least is not None and most and least > most:
+        if least and most and least > most:
             findings.append(f"{where}.min_size is {least}, which is more than max_size, {most}. Swap them.")
         elif most and not (least or 0) <= size <= most:
             findings.append(
