@@ -71,13 +71,18 @@ class Session:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """``run`` returns the task's result and raises PaletteError where it fails."""
+    """``run`` returns the task's result and raises PaletteError where it fails.
+
+    connects   whether it calls the management plane
+    discreet   its options hold secrets among much that is not, and it keeps them out of its result by itself
+    """
 
     options: Spec
     run: Callable[[Session], Result]
     required_if: tuple[Any, ...] = ()
     mutually_exclusive: tuple[Any, ...] = ()
     connects: bool = True
+    discreet: bool = False
 
     @property
     def argument_spec(self) -> Spec:
@@ -107,6 +112,10 @@ def session_of(
 def run_module(operation: Operation) -> None:
     """A module's main: runs the operation in a process of its own."""
     module = AnsibleModule(argument_spec=operation.argument_spec, supports_check_mode=True, **operation.constraints)
+    more: Result = {}
+    if operation.discreet:
+        module.no_log_values.clear()
+        more["invocation"] = {}  # would hold the options
     try:
         session = session_of(
             operation,
@@ -120,8 +129,8 @@ def run_module(operation: Operation) -> None:
         )
         result = operation.run(session)
     except PaletteError as error:
-        module.fail_json(**summary(error))
-    module.exit_json(**result)
+        module.fail_json(**dict(summary(error), **more))
+    module.exit_json(**dict(result, **more))
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the paletteops.modes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: variables
+short_description: The palette_* variables of a host
+version_added: 0.1.0
+description:
+  - Returns the host's C(palette_*) variables as one dictionary, for M(paletteops.modes.inventory_check) and for
+    C(module_defaults).
+author:
+  - paletteops.modes contributors (@paletteops)
+options:
+  _terms:
+    description: Nothing.
+  of:
+    description:
+      - V(all) returns all variables, by their whole names.
+      - V(connection) returns those by which modules reach the management plane, by the names of the options.
+    type: str
+    choices: [all, connection]
+    default: all
+seealso:
+  - module: paletteops.modes.inventory_check
+"""
+
+EXAMPLES = r"""
+- name: The connection of all modules comes from the inventory, or from the environment
+  hosts: palette_clusters
+  gather_facts: false
+  module_defaults:
+    group/paletteops.modes.palette: "{{ lookup('paletteops.modes.variables', of='connection') }}"
+  tasks:
+    - name: Clusters as they are
+      paletteops.modes.cluster_info:
+"""
+
+RETURN = r"""
+_raw:
+  description: The variables.
+  type: list
+  elements: dict
+"""
+
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.paletteops.modes.plugins.module_utils.modes import INTERNAL, PREFIX
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible types it in part
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        self.set_options(var_options=variables, direct=kwargs)
+        known = variables or {}
+        if self.get_option("of") == "connection":
+            names = {PREFIX + option: option for option in CONNECTION_SPEC if PREFIX + option in known}
+        else:
+            names = {name: name for name in known if name.startswith(PREFIX) and not name.startswith(INTERNAL)}
+        return [{shown: self._value(name, known[name]) for name, shown in sorted(names.items())}]
+
+    def _value(self, name: str, value: Any) -> Any:
+        try:
+            return self._templar.template(value)
+        except Exception as error:
+            raise AnsibleLookupError(f"The variable {name} cannot be read: {error}") from error

@@ -1,0 +1,406 @@
+# Copyright: (c) 2026, the paletteops.modes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The deployment modes as data, the inventory's variables as data, and whether the two fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.paletteops.modes.plugins.module_utils import clouds
+from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account import CloudAccount
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import POOL, check_pools
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster_profile import ClusterProfile
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
+    PaletteError,
+    first_line,
+    flatten,
+    hint,
+    nearest,
+)
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import Values, missing, show
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import (
+    CONNECTION_SPEC,
+    Operation,
+    Result,
+    Session,
+    Spec,
+)
+from ansible_collections.paletteops.modes.plugins.module_utils.project import Project
+from ansible_collections.paletteops.modes.plugins.module_utils.resource import Resource, resource_operation
+
+PREFIX = "palette_"
+
+#: What roles and playbooks keep for themselves begins with this; nobody else sets it.
+INTERNAL = "palette__"
+
+CONTROLLER, APPLIANCE, AGENT = "controller", "appliance", "agent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """One row of the mode table.
+
+    infrastructure     who brings the machines: ``plane`` or ``user``
+    os                 where the operating system comes from
+    mutability         ``mutable``, ``immutable`` or ``either``
+    cloud_credentials  whether clusters are made with the credentials of a cloud account
+    management         how clusters can be managed: ``central``, ``local``
+    trusted_boot       with which management Trusted Boot is allowed
+    two_node           with which management two-node high availability is allowed
+    os_pack            the OS pack of its profiles; empty where it is the cloud's
+    works              whether the playbooks bring clusters up in this mode
+    """
+
+    name: str
+    infrastructure: str
+    os: str
+    mutability: str
+    cloud_credentials: bool
+    management: tuple[str, ...]
+    trusted_boot: tuple[str, ...]
+    two_node: tuple[str, ...]
+    os_pack: str
+    works: bool
+
+
+MODES: dict[str, Mode] = {
+    mode.name: mode
+    for mode in (
+        Mode(
+            CONTROLLER,
+            infrastructure="plane",
+            os="OS pack, or the user's own image",
+            mutability="mutable",
+            cloud_credentials=True,
+            management=("central",),
+            trusted_boot=(),
+            two_node=(),
+            os_pack="",
+            works=True,
+        ),
+        Mode(
+            APPLIANCE,
+            infrastructure="user",
+            os="built with EdgeForge",
+            mutability="immutable",
+            cloud_credentials=False,
+            management=("central", "local"),
+            trusted_boot=("central",),
+            two_node=("central",),
+            os_pack="edge-native-byoi",
+            works=False,
+        ),
+        Mode(
+            AGENT,
+            infrastructure="user",
+            os="the user's, or an image that includes the agent",
+            mutability="either",
+            cloud_credentials=False,
+            management=("central", "local"),
+            trusted_boot=(),
+            two_node=(),
+            os_pack="edge-native-byoi",
+            works=False,
+        ),
+    )
+}
+
+EDGE = (APPLIANCE, AGENT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A variable of the inventory.
+
+    name    without its prefix; the same as the option it becomes, where it becomes one
+    spec    its type, as an entry of an argument spec
+    modes   the modes that allow it; empty for every mode
+    rule    why the other modes do not allow it
+    needed  the modes in which a cluster must have it
+    items   the resource that each item of the list describes, for shared objects
+    """
+
+    name: str
+    spec: dict[str, Any]
+    modes: tuple[str, ...] = ()
+    rule: str = ""
+    needed: tuple[str, ...] = ()
+    items: type[Resource] | None = None
+
+    @property
+    def secret(self) -> bool:
+        return bool(self.spec.get("no_log"))
+
+
+_CLUSTER: Spec = resource_operation(Cluster).options
+
+#: Options of the cluster module that a playbook sets by itself: what is done follows from the playbook.
+_NOT_INVENTORY = ("state", "wait", "upgrade")
+
+_CLOUD_RULE = "takes no cloud account: its machines are the user's"
+_NEEDED = {"cloud": (CONTROLLER,), "cloud_account": (CONTROLLER,), "profiles": tuple(MODES), "pools": tuple(MODES)}
+_CONTROLLER_ONLY = ("cloud", "cloud_account", "cloud_config")
+
+
+def _variables() -> Iterator[Variable]:
+    yield Variable("mode", {"type": "str", "choices": list(MODES)}, needed=tuple(MODES))
+    for name, spec in CONNECTION_SPEC.items():
+        yield Variable(name, {key: value for key, value in spec.items() if key != "fallback"})
+    for name, spec in _CLUSTER.items():
+        if name in _CONTROLLER_ONLY:
+            yield Variable(name, spec, (CONTROLLER,), _CLOUD_RULE, needed=_NEEDED.get(name, ()))
+        elif name not in _NOT_INVENTORY:
+            yield Variable(name, spec, needed=_NEEDED.get(name, ()))
+    # shared objects: what one variable holds is seen by clusters of all modes
+    for name, resource in (
+        ("projects", Project),
+        ("cloud_accounts", CloudAccount),
+        ("cluster_profiles", ClusterProfile),
+    ):
+        yield Variable(name, {"type": "list", "elements": "dict"}, items=resource)
+    # what the playbooks do
+    yield Variable("verify", {"type": "str", "choices": ["plane", "nodes", "none"]})
+    yield Variable("kubeconfig", {"type": "path"})
+    yield Variable("kubeconfig_admin", {"type": "bool"})
+    yield Variable("serial", {"type": "raw"})
+    yield Variable("confirm_teardown", {"type": "raw"})
+    # modes to come
+    yield Variable("management", {"type": "str", "choices": ["central", "local"]})
+    yield Variable("vip", {"type": "str"}, EDGE, "has the address of its control plane in palette_cloud_config")
+    yield Variable("trusted_boot", {"type": "bool"}, (APPLIANCE,), "has no Trusted Boot")
+    yield Variable("two_node", {"type": "bool"}, (APPLIANCE,), "has no two-node high availability")
+
+
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _variables()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What is wrong with one variable: a sentence with the rule and the value, and one with the way out.
+
+    value   None where there is none, or where it may hold a secret
+    """
+
+    variable: str
+    rule: str
+    way_out: str
+    value: Any = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.rule} {self.way_out}".strip()
+
+
+def check_cluster(variables: dict[str, Any]) -> list[Finding]:
+    """What is wrong with the variables of one cluster, by their whole names; those without the prefix do not count.
+
+    A finding never holds the value of anything that may be secret.
+    """
+    given = {
+        name[len(PREFIX) :]: value
+        for name, value in variables.items()
+        if name.startswith(PREFIX) and not name.startswith(INTERNAL) and value is not None
+    }
+    findings = [_unknown(name) for name in sorted(set(given) - set(VARIABLES))]
+    known = {name: value for name, value in given.items() if name in VARIABLES}
+    mode = MODES.get(str(known.get("mode")))
+    if mode is not None:
+        findings += _mode_findings(mode, known)
+    elif "mode" not in known:
+        findings.append(
+            Finding(
+                PREFIX + "mode",
+                f"{PREFIX}mode is missing, and a cluster has a deployment mode.",
+                f"Set it to one of: {', '.join(MODES)}.",
+            )
+        )
+    values: Values = {}
+    for name, value in known.items():
+        wrong = list(_value_findings(VARIABLES[name], value))
+        findings += wrong
+        if not wrong:
+            values[name] = _converted(VARIABLES[name], value)
+    if mode is not None and mode.cloud_credentials and values.get("cloud") in clouds.CLOUDS:
+        findings += _cloud_findings(values["cloud"], values)
+    return findings
+
+
+def _unknown(name: str) -> Finding:
+    close = [PREFIX + one for one in nearest(name, VARIABLES)]
+    return Finding(
+        PREFIX + name,
+        f"There is no variable {PREFIX}{name}, and names that begin with {PREFIX} belong to this collection.",
+        f"Did you mean one of: {', '.join(close)}?" if close else "Take it out, or give it another prefix.",
+    )
+
+
+def _mode_findings(mode: Mode, known: Values) -> Iterator[Finding]:
+    """What the mode does not allow, and what it lacks."""
+    management = str(known.get("management") or "central")
+    for name, value in sorted(known.items()):
+        variable = VARIABLES[name]
+        if variable.modes and mode.name not in variable.modes:
+            yield Finding(
+                PREFIX + name,
+                f"{PREFIX}{name} is {_shown(variable, value)}, and {mode.name} mode {variable.rule}.",
+                f"Take it out, or set {PREFIX}mode to {' or '.join(variable.modes)}.",
+                _public(variable, value),
+            )
+    if "management" in known and management not in mode.management:
+        able = [other.name for other in MODES.values() if management in other.management]
+        yield Finding(
+            PREFIX + "management",
+            f"{PREFIX}management is '{management}', and {mode.name} mode is managed "
+            f"{' or '.join(mode.management)} only: it has no Local UI.",
+            f"Take it out, or set {PREFIX}mode to {' or '.join(able)}." if able else "Use central or local.",
+            management,
+        )
+    for name, allowed in (("trusted_boot", mode.trusted_boot), ("two_node", mode.two_node)):
+        if known.get(name) and allowed and management not in allowed:
+            yield Finding(
+                PREFIX + name,
+                f"{PREFIX}{name} is {show(known[name])}, and {mode.name} mode allows it with {' or '.join(allowed)} "
+                f"management only; {PREFIX}management is '{management}'.",
+                "Take one of them out.",
+                known[name],
+            )
+    for name, variable in VARIABLES.items():
+        if mode.name in variable.needed and name not in known:
+            yield Finding(
+                PREFIX + name,
+                f"{PREFIX}{name} is missing, and a cluster in {mode.name} mode needs it.",
+                "Set it for the cluster or for a group of it.",
+            )
+
+
+def _shown(variable: Variable, value: Any) -> str:
+    return "set" if _public(variable, value) is None else f"'{show(value)}'"
+
+
+def _public(variable: Variable, value: Any) -> Any:
+    """The value where it cannot hold a secret: a single one that is not secret itself."""
+    return None if variable.secret or isinstance(value, (dict, list)) else value
+
+
+# --- values ---
+
+
+def _value_findings(variable: Variable, value: Any) -> Iterator[Finding]:
+    """Misspelt keys and values of the wrong type, down to the last item."""
+    name = PREFIX + variable.name
+    unknown_keys = list(_unknown_keys(variable.spec, value, name))
+    for where, key, known in unknown_keys:
+        yield Finding(name, f"There is no {where}{key}.", hint(key, known).strip())
+    if unknown_keys:
+        return
+    for error in _type_errors({variable.name: variable.spec}, {variable.name: value}):
+        yield Finding(name, f"{name}: {error}.", "Correct it.", _public(variable, value))
+    if variable.items is not None and isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _shared_findings(variable, variable.items, number, item)
+
+
+def _unknown_keys(spec: dict[str, Any], value: Any, where: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Keys that an argument spec does not know, as where they are, the key, and the keys there are."""
+    options = spec.get("options")
+    if not options:
+        return
+    for number, item in enumerate(value if isinstance(value, list) else [value]):
+        if not isinstance(item, dict):
+            continue
+        own = f"{where}.{item.get('name') or number}." if isinstance(value, list) else f"{where}."
+        for key, content in item.items():
+            if key not in options:
+                yield own, str(key), sorted(options)
+            else:
+                yield from _unknown_keys(options[key], content, own + str(key))
+
+
+def _type_errors(spec: Spec, values: Values) -> list[str]:
+    """What an argument spec has against the values, one line each, without values that may be secret."""
+    errors = ArgumentSpecValidator(spec).validate(values).error_messages
+    return [first_line(error).rstrip(".") for error in errors]
+
+
+def _converted(variable: Variable, value: Any) -> Any:
+    validated = ArgumentSpecValidator({variable.name: variable.spec}).validate({variable.name: value})
+    return validated.validated_parameters[variable.name]
+
+
+def _shared_findings(variable: Variable, resource: type[Resource], number: int, item: Any) -> Iterator[Finding]:
+    """What is wrong with one shared object of the inventory."""
+    name = PREFIX + variable.name
+    if not isinstance(item, dict):
+        return  # the type of the list's items is refused already
+    where = f"{name}.{item.get('name') or number}"
+    spec: Spec = dict(resource_operation(resource).options)
+    if not resource.tenant:
+        spec["project"] = {"type": "str"}
+    unknown_keys = list(_unknown_keys({"options": spec}, item, where))
+    for place, key, known in unknown_keys:
+        yield Finding(name, f"There is no {place}{key}.", hint(key, known).strip())
+    if unknown_keys:
+        return
+    for error in _type_errors(spec, item):
+        yield Finding(name, f"{where}: {error}.", "Correct it.")
+    cloud, credentials = item.get("cloud"), item.get("credentials")
+    if cloud in clouds.CLOUDS and isinstance(credentials, dict):
+        yield from _typed(name, str(cloud), "account", credentials, f"{where}.credentials")
+
+
+def _typed(name: str, cloud: str, aspect: str, values: Values, where: str) -> Iterator[Finding]:
+    try:
+        clouds.typed(cloud, aspect, values, where)
+    except PaletteError as error:
+        rule, dot, way_out = error.message.partition(". ")
+        yield Finding(name, rule + dot.strip(), way_out or "Correct it.")
+
+
+def _cloud_findings(cloud: str, values: Values) -> Iterator[Finding]:
+    """Whether cloud config and pools fit the cloud, and whether a cluster can be made of them."""
+    config = values.get("cloud_config") or {}
+    wrong = list(_typed(PREFIX + "cloud_config", cloud, "cluster", config, PREFIX + "cloud_config"))
+    yield from wrong
+    if not wrong:
+        for lacking in missing(clouds.table(cloud, "cluster"), config, PREFIX + "cloud_config."):
+            yield _lacking("cloud_config", lacking, cloud)
+    common = {field.name for field in POOL} | {"state"}
+    pools = [pool for pool in values.get("pools") or [] if pool.get("state") != "absent"]
+    for pool in pools:
+        where = f"{PREFIX}pools.{pool['name']}"
+        own = {key: value for key, value in pool.items() if key not in common}
+        wrong = list(_typed(PREFIX + "pools", cloud, "pool", own, where))
+        yield from wrong
+        if not wrong:
+            for lacking in missing(POOL + clouds.table(cloud, "pool"), pool, where + "."):
+                yield _lacking("pools", lacking, cloud)
+    if pools:
+        for sentence in check_pools(pools, None):
+            rule, dot, way_out = sentence.rpartition(". ")
+            yield Finding(PREFIX + "pools", PREFIX + (rule + dot.strip() or sentence), way_out if rule else "")
+
+
+def _lacking(variable: str, option: str, cloud: str) -> Finding:
+    return Finding(PREFIX + variable, f"{option} is missing, and {cloud} needs it.", "Name it.")
+
+
+def check_inventory(session: Session) -> Result:
+    findings = check_cluster(session.params["variables"])
+    if findings:
+        raise PaletteError(
+            flatten(finding.text for finding in findings),
+            findings=[dataclasses.asdict(finding) for finding in findings],
+        )
+    return {"changed": False}
+
+
+#: A cluster's variables hold secrets among much that is not: the findings are made so that none is in them.
+INVENTORY_CHECK = Operation(
+    {"variables": {"type": "dict", "required": True, "no_log": True}}, check_inventory, connects=False, discreet=True
+)
