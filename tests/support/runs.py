@@ -261,7 +261,11 @@ class Ansible:
 
     @staticmethod
     def module_input(step: Step) -> str:
-        internal = {"_ansible_check_mode": step.check, "_ansible_diff": step.diff}
+        internal = {
+            "_ansible_check_mode": step.check,
+            "_ansible_diff": step.diff,
+            "_ansible_inject_invocation": True,
+        }
         return json.dumps({"ANSIBLE_MODULE_ARGS": {**step.args, **internal}})
 
     def module(self, step: Step, env: Mapping[str, str | None] | None = None, timeout: float = PLAY_SECONDS) -> Outcome:

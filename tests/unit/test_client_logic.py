@@ -13,7 +13,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.client import (
     parse,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
-from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC, plain, shaped
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC, plain, shape
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,7 +80,7 @@ def test_tagged_values_become_plain_ones() -> None:
 
 def test_a_query_shapes_a_list_and_a_wrong_one_is_refused() -> None:
     items = [{"name": "a"}, {"name": "b"}]
-    assert shaped(items, "[].name") == ["a", "b"]
-    assert shaped(items, None) == items
+    assert shape("[].name")(items) == ["a", "b"]
+    assert shape(None)(items) == items
     with pytest.raises(PaletteError, match=r"(?s)not a valid JMESPath expression.*Correct '\[\?'"):
-        shaped(items, "[?")
+        shape("[?")

@@ -132,14 +132,21 @@ def test_all_waiters_share_one_poll_an_interval(runs: Callable[[], Run], monkeyp
     assert asked == [["a", "b"], ["b"]]
 
 
-def test_an_answer_from_before_the_submission_says_nothing(
+def test_an_answer_from_before_the_submission_is_fetched_anew(
     runs: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(run_module.time, "time", lambda: now[0])
+    states = iter(["Running", "Provisioning"])
     runs().submit("k", "uid-a", "a")
-    assert runs().poll("k", 10, 900.0, lambda names: {"uid-a": "Running"}) == {"uid-a": "Running"}
-    assert runs().poll("k", 10, 1001.0, lambda names: {"uid-a": "Running"}) == {}
+
+    def fetch(names: list[str]) -> dict[str, Any]:
+        return dict.fromkeys((f"uid-{name}" for name in names), next(states))
+
+    assert runs().poll("k", 10, 900.0, fetch) == {"uid-a": "Running"}
+    now[0] = 1002.0
+    assert runs().poll("k", 10, 1000.0, fetch) == {"uid-a": "Running"}
+    assert runs().poll("k", 10, 1001.0, fetch) == {"uid-a": "Provisioning"}
 
 
 def test_the_time_limit_counts_from_the_submission(runs: Callable[[], Run], monkeypatch: pytest.MonkeyPatch) -> None:
