@@ -32,7 +32,7 @@ def wait_for_cluster(session: Session) -> Result:
     if session.check_mode:
         return {"changed": False, "cluster": {"name": name, "uid": entry["uid"]}}
     known = wait.Waiter(session, entry["uid"], name).until_ready()
-    shown = {key: known[key] for key in ("state", "health", "nodes", "healthy_nodes")}
+    shown = {key: known[key] for key in ("state", "health", "nodes", "healthy_nodes", "seconds")}
     return {"changed": False, "cluster": {"name": name, "uid": entry["uid"], **shown}}
 
 

@@ -115,7 +115,10 @@ class Waiter:
         return answer.get(self.uid)
 
     def until_ready(self) -> dict[str, Any]:
-        """The summary of the cluster once it runs and is healthy. Raises PaletteError with the reason if not."""
+        """The summary of the cluster once it runs and is healthy, with the seconds since this run first asked for it.
+
+        Raises PaletteError with the reason where it does not come to that.
+        """
         since = self.session.run.submitted(key(self.client), self.uid, self.name)
         deadline = max(since + self.timeout, time.time() + self.interval)
         shown, shown_at = "", time.time()
@@ -123,10 +126,10 @@ class Waiter:
         while True:
             known = self._poll(since)
             if known is not None:
-                last = known
+                last = dict(known, seconds=round(time.time() - since))
                 if ready(known):
                     self.session.run.finish(key(self.client), self.uid)
-                    return known
+                    return last
                 if known["state"] not in UNDERWAY:
                     raise self._error(f"is {known['state']} and will not become Running", last)
                 if known["repave"] == "Pending":

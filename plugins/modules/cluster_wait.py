@@ -76,6 +76,10 @@ cluster:
       description: Number of nodes that are healthy. Not in check mode.
       type: int
       sample: 5
+    seconds:
+      description: How long it took since this run first had to do with the cluster. Not in check mode.
+      type: int
+      sample: 840
 """
 
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster_access import WAIT
