@@ -108,6 +108,7 @@ class Cluster(Resource):
         require_project(self.client)
         self.profile_uids: dict[str, str] = {}
         self.secret_variables: dict[str, dict[str, str]] = {}
+        self.named_variables: dict[str, dict[str, str]] = {}
         self.sensitive: dict[str, set[str]] = {}
         self.updated_profiles = False
 
@@ -268,10 +269,11 @@ class Cluster(Resource):
         given = {str(key): text(value) for key, value in item["variables"].items()}
         sensitive = self.sensitive.get(name, set())
         known = set((before or {}).get("variables") or {}) | sensitive
-        if not set(given) <= known:
+        moved = before is None or before["version"] != item["version"]
+        if moved or not set(given) <= known:
             facts = self._profile_facts(name, item["version"])
             sensitive = sensitive | {one["name"] for one in facts["variables"] if one.get("is_sensitive")}
-            known |= {one["name"] for one in facts["variables"]}
+            known = {one["name"] for one in facts["variables"]}
         for key in given:
             if key not in known:
                 raise PaletteError(
@@ -281,6 +283,7 @@ class Cluster(Resource):
         for key in sensitive & set(given):
             self.secret_variables.setdefault(name, {})[key] = given[key]
             self.session.hide(given.pop(key))
+        self.named_variables[name] = given
         return given
 
     def _profile_facts(self, name: str, version: str) -> dict[str, Any]:
@@ -395,7 +398,8 @@ class Cluster(Resource):
 
     def _profile_body(self, item: Values, replaces: str | None = None) -> dict[str, Any]:
         body: dict[str, Any] = {"uid": self.profile_uids[item["name"]]}
-        variables = dict(item.get("variables") or {}, **self.secret_variables.get(item["name"], {}))
+        # Values that the task does not name stay with the cluster when a profile takes another's place.
+        variables = dict(self.named_variables.get(item["name"], {}), **self.secret_variables.get(item["name"], {}))
         if variables:
             body["variables"] = [{"name": key, "value": value} for key, value in sorted(variables.items())]
         packs = encode((Field("packs", type="list", fields=PACK),), {"packs": item.get("packs") or []})["packs"]
