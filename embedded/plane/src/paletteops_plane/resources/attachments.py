@@ -62,12 +62,14 @@ def attach(call: Call, cloud: str, sent: dict[str, Any], before: Attachment | No
                 field=f"{place}.name",
                 value=override["name"],
             )
-        if override.get("tag") and override["tag"] not in (pack["tag"], pack["version"]):
+        # What is manifests alone has no version that a cluster could miss.
+        tag = override.get("tag") if pack["type"] != "manifest" else ""
+        if tag and tag not in (pack["tag"], pack["version"]):
             raise invalid(
                 f"{place}.tag: the pack {pack['name']!r} has the version {pack['tag']} in the cluster profile, and a "
                 "cluster takes it from there",
                 field=f"{place}.tag",
-                value=override["tag"],
+                value=tag,
             )
         overrides[pack["name"]] = {
             "values": override.get("values", ""),

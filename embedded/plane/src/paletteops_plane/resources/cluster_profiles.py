@@ -28,8 +28,7 @@ from paletteops_plane.resources.clusters import (
     set_references,
 )
 from paletteops_plane.resources.profiles import KIND as PROFILE
-from paletteops_plane.resources.profiles import _pack_spec as pack_spec
-from paletteops_plane.resources.profiles import template_of
+from paletteops_plane.resources.profiles import pack_spec, template_of
 from paletteops_plane.routing import Call, operation
 from paletteops_plane.store import Document
 

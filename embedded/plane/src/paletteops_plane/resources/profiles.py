@@ -263,7 +263,7 @@ def list_packs(call: Call) -> dict[str, Any]:
     document = _profile(call)
     return {
         "items": [
-            {"metadata": {"name": pack["name"], "uid": pack["uid"]}, "spec": _pack_spec(pack), "status": {}}
+            {"metadata": {"name": pack["name"], "uid": pack["uid"]}, "spec": pack_spec(pack), "status": {}}
             for pack in _working(document)["packs"]
         ]
     }
@@ -287,7 +287,7 @@ def list_pack_manifests(call: Call) -> dict[str, Any]:
     document = _profile(call)
     packs = []
     for pack in _working(document)["packs"]:
-        spec = _pack_spec(pack)
+        spec = pack_spec(pack)
         for key in ("template", "addonSubType"):  # v1PackManifestsSpec lacks them
             spec.pop(key, None)
         spec["manifests"] = [
@@ -301,7 +301,7 @@ def list_pack_manifests(call: Call) -> dict[str, Any]:
 def get_pack(call: Call) -> dict[str, Any]:
     pack = _pack(call, _working(_profile(call)))
     registry = find_registry(call.plane, pack["registryUid"])
-    spec: dict[str, Any] = {"pack": _pack_spec(pack), "macros": {"resolved": {}}}
+    spec: dict[str, Any] = {"pack": pack_spec(pack), "macros": {"resolved": {}}}
     if registry is not None:
         spec["registry"] = metadata_of(registry)
     return {"metadata": {"name": pack["name"], "uid": pack["uid"]}, "spec": spec}
@@ -699,7 +699,7 @@ def _versions(call: Call, document: Document) -> list[dict[str, str]]:
     return [{"uid": other.uid, "version": other.version} for other in found]
 
 
-def _pack_spec(pack: templates.PackEntry) -> dict[str, Any]:
+def pack_spec(pack: templates.PackEntry) -> dict[str, Any]:
     """A pack of a profile with what the catalogue says of it (v1PackSummarySpec)."""
     known = templates.catalogue_pack(pack)
     spec = (
