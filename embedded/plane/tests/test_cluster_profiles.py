@@ -94,6 +94,28 @@ def test_another_kubernetes_waits_for_approval_and_then_replaces_every_machine(a
     aws.api.refused(409, "ResourceStateConflict", "PATCH", f"{CLUSTERS}/{uid}/repave/approve")
 
 
+def test_a_pool_that_skips_upgrades_keeps_its_machines_until_it_no_longer_does(aws: World, plane: Plane) -> None:
+    uid = aws.running()
+    before = aws.machines(uid, "w")
+    path = f"{aws.pools_path(uid)}/w"
+    aws.api.ok("PUT", path, pool("aws", "w", 2, skipK8sUpgrade="enabled"))
+    aws.settle()
+    assert aws.machines(uid, "w") == before
+    patch(aws, uid, {"uid": newer(aws), "replaceWithProfile": aws.infra})
+    aws.api.ok("PATCH", f"{CLUSTERS}/{uid}/repave/approve")
+    aws.settle()
+    assert aws.machines(uid, "w") == before and aws.state(uid) == ("Running", "Healthy")
+    assert {version[:5] for version in kubernetes_versions(plane, aws, uid)} == {"1.31.", "1.32."}
+    aws.api.ok("PUT", path, pool("aws", "w", 3, skipK8sUpgrade="enabled"))
+    aws.settle()
+    added = {item["metadata"]["uid"] for item in aws.machines(uid, "w")} - {item["metadata"]["uid"] for item in before}
+    machine = plane.store.get("machine", added.pop())
+    assert machine is not None and machine.body["_kubernetes_version"].startswith("1.31.")
+    aws.api.ok("PUT", path, pool("aws", "w", 3))
+    aws.settle()
+    assert {version[:5] for version in kubernetes_versions(plane, aws, uid)} == {"1.32."}
+
+
 def test_while_a_repave_waits_other_changes_are_refused_and_its_taking_back_is_not(aws: World) -> None:
     uid = aws.running()
     later = newer(aws)

@@ -146,17 +146,13 @@ def test_labels_and_taints_change_in_place(plane: Plane) -> None:
     assert not plane.moving and {machine.uid for machine in machines(plane, cluster)} == before
 
 
-def test_a_pool_that_skips_upgrades_keeps_its_machines(plane: Plane) -> None:
+def test_a_pinned_pool_keeps_its_machines(plane: Plane) -> None:
     cluster = new_cluster(plane)
-    config = config_of(plane, cluster)
-    config.body["spec"]["machinePoolConfig"][1]["skipK8sUpgrade"] = "enabled"
-    plane.store.save(config)
-    engine.wake(plane, cluster)
     finish(plane)
     before = {machine.uid for machine in machines(plane, cluster) if machine.body["_pool"] == "w"}
     found = plane.store.get("cluster", cluster.uid)
     assert found is not None
-    found.body["_wanted"]["image"] = "i2"
+    found.body["_wanted"] |= {"image": "i2", "pinned": {"w": {"image": "i1", "kubernetes": "1.31.4"}}}
     engine.wake(plane, found)
     finish(plane)
     assert {machine.uid for machine in machines(plane, cluster) if machine.body["_pool"] == "w"} == before

@@ -7,6 +7,7 @@ config's ``spec``; the cloud account. ``_wanted`` is what the resource layer wan
     {"packs": [{"profile_uid", "name", "layer", "version", "type", "digest"}],  # those in force, in order
      "image": "…",          # changes when every machine has to be made anew (operating system, Kubernetes)
      "kubernetes": "1.31.4",
+     "pinned": {pool: {"image", "kubernetes"}},  # of pools that were left out of an upgrade
      "removed": [uids of machines that are to go], "deleted": False, "forced": False}
 
 Written: the cluster's ``status.state``, ``.conditions``, ``.packs``, its ``_health`` (absent until there is any),
@@ -126,19 +127,19 @@ def desired_of(plane: Plane, cluster: Document, config: Document) -> Desired:
 def _pool(cloud: str, wanted: Json, pool: Json) -> Pool:
     control_plane = bool(pool.get("isControlPlane"))
     fields = {key: pool.get(key) for key in (*CLOUDS[cloud].template_fields, "overrideKubeadmConfiguration")}
-    # A pool that skips upgrades keeps the machines that it has.
-    image = "" if not control_plane and pool.get("skipK8sUpgrade") == "enabled" else wanted["image"]
+    # A pool that skips upgrades stays with what its machines are made of.
+    made_of = wanted.get("pinned", {}).get(pool["name"], wanted)
     surge, unavailable = replacement(pool)
     return Pool(
         name=pool["name"],
         control_plane=control_plane,
         size=pool["size"],
-        template=digest([fields, image]),
+        template=digest([fields, made_of["image"]]),
         config=pool,
         surge=surge,
         unavailable=unavailable,
         repave_interval=0.0 if control_plane else float(pool.get("nodeRepaveInterval") or 0),
-        kubernetes_version=wanted["kubernetes"],
+        kubernetes_version=made_of["kubernetes"],
     )
 
 

@@ -58,6 +58,9 @@ def _change(call: Call, config: Document, cluster: Document, made: list[dict[str
     """Store other pools and hand them to the provisioner."""
     refuse_while_repave_pending(cluster)
     config.body["spec"]["machinePoolConfig"] = made
+    wanted = cluster.body["_wanted"]
+    skipping = {pool["name"] for pool in made if pools.skips_upgrades(pool)}
+    wanted["pinned"] = {name: pin for name, pin in wanted.get("pinned", {}).items() if name in skipping}
     call.plane.touch(config)
     engine.wake(call.plane, cluster)
 

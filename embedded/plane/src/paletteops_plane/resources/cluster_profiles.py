@@ -17,7 +17,7 @@ from paletteops_plane.errors import ApiError, invalid, not_found
 from paletteops_plane.provisioner import engine
 from paletteops_plane.resources import attachments
 from paletteops_plane.resources.attachments import Attachment
-from paletteops_plane.resources.cluster_state import state_of
+from paletteops_plane.resources.cluster_state import config_of, state_of
 from paletteops_plane.resources.clusters import (
     attached_document,
     attached_to,
@@ -27,6 +27,7 @@ from paletteops_plane.resources.clusters import (
     repave_pending,
     set_references,
 )
+from paletteops_plane.resources.pools import skips_upgrades
 from paletteops_plane.resources.profiles import KIND as PROFILE
 from paletteops_plane.resources.profiles import pack_spec, template_of
 from paletteops_plane.routing import Call, operation
@@ -251,9 +252,22 @@ def apply(call: Call, cluster: Document, document: Document) -> None:
 
 
 def _bring_into_force(call: Call, cluster: Document, document: Document) -> None:
-    cluster.body["_wanted"] |= attachments.wanted(document.body["profiles"])
+    wanted, target = cluster.body["_wanted"], attachments.wanted(document.body["profiles"])
+    if target["image"] != wanted["image"] and state_of(cluster) == "Running":
+        _pin(call, cluster)
+    wanted |= target
     document.body.pop("applied", None)
     set_references(call, cluster, document.body["profiles"])
+
+
+def _pin(call: Call, cluster: Document) -> None:
+    """Leave pools that skip upgrades with what their machines are made of by now."""
+    wanted, config = cluster.body["_wanted"], config_of(call.plane, cluster)
+    pools = config.body["spec"]["machinePoolConfig"] if config else []
+    pinned = wanted.setdefault("pinned", {})
+    for pool in pools:
+        if skips_upgrades(pool):
+            pinned.setdefault(pool["name"], {key: wanted[key] for key in ("image", "kubernetes")})
 
 
 # Applying later

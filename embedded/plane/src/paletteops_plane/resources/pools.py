@@ -132,6 +132,11 @@ def _check_strategy(strategy: dict[str, Any], named: str, where: str) -> None:
         )
 
 
+def skips_upgrades(pool: Pool) -> bool:
+    """Do the machines of a pool stay as they are when operating system or Kubernetes change; workers only."""
+    return pool.get("skipK8sUpgrade") == "enabled" and not pool["isControlPlane"]
+
+
 def check_set(pools: list[Pool], where: str) -> None:
     """422 for pools that cannot be together."""
     names: set[str] = set()
