@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT, Client, Connection
@@ -109,13 +109,30 @@ def session_of(
     return Session(params, check_mode, diff, client, run, tell, warn, hide)
 
 
+class QuietModule(AnsibleModule):
+    """A module that echoes none of its options, into neither its result nor the target's log.
+
+    Which of them are secret is known only once the plane has been asked: the values of a profile's sensitive variables
+    look like any other.
+    """
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(
+            argument_spec=operation.argument_spec, supports_check_mode=True, no_log=True, **operation.constraints
+        )
+
+    def exit_json(self, **kwargs: Any) -> NoReturn:
+        super().exit_json(**dict(kwargs, invocation={}))
+
+    def fail_json(self, msg: str, **kwargs: Any) -> NoReturn:
+        super().fail_json(msg, **dict(kwargs, invocation={}))
+
+
 def run_module(operation: Operation) -> None:
     """A module's main: runs the operation in a process of its own."""
-    module = AnsibleModule(argument_spec=operation.argument_spec, supports_check_mode=True, **operation.constraints)
-    more: Result = {}
+    module = QuietModule(operation)
     if operation.discreet:
         module.no_log_values.clear()
-        more["invocation"] = {}  # would hold the options
     try:
         session = session_of(
             operation,
@@ -128,9 +145,10 @@ def run_module(operation: Operation) -> None:
             hide=module.no_log_values.add,
         )
         result = operation.run(session)
-    except PaletteError as error:
-        module.fail_json(**dict(summary(error), **more))
-    module.exit_json(**dict(result, **more))
+    except Exception as error:
+        # A traceback could show a secret that a library was handed; a message is scrubbed like any result.
+        module.fail_json(**summary(error))
+    module.exit_json(**result)
 
 
 def plain(value: Any) -> Any:
