@@ -98,7 +98,7 @@ class PaletteAction(ActionBase):
             if not self.operation.discreet:
                 secrets = {str(value) for value in validated._no_log_values if value}
             if validated.error_messages:
-                return scrub({"failed": True, "changed": False, "msg": self._refusal(validated)}, secrets)
+                return scrubbed({"failed": True, "changed": False, "msg": self._refusal(validated)}, secrets)
             session = session_of(
                 self.operation,
                 plain(validated.validated_parameters),
@@ -111,14 +111,19 @@ class PaletteAction(ActionBase):
             )
             done = self.operation.run(session)
         except PaletteError as error:
-            return scrub({"changed": False, **summary(error), "failed": True}, secrets)
+            return scrubbed({"changed": False, **summary(error), "failed": True}, secrets)
         except Exception as error:
             # A traceback could show a secret that a library was handed; its text is scrubbed like any answer.
             raise AnsibleActionFail(scrub(f"{type(error).__name__}: {error}", secrets)) from None
         finally:
             for name, value in saved.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-        return scrub(done, secrets)
+        return scrubbed(done, secrets)
+
+
+def scrubbed(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
+    """A task's result without the secrets of the task."""
+    return {key: scrub(value, secrets) for key, value in result.items()}
 
 
 def scrub(value: Any, secrets: set[str]) -> Any:

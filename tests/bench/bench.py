@@ -149,7 +149,7 @@ def floor(plane: Plane, calls: list[dict[str, typing.Any]], body: typing.Callabl
 
 def project_uid(plane: Plane) -> str:
     answer = plane.pool.request("GET", plane.url + "/v1/dashboard/projects/metadata", headers={"ApiKey": plane.key})
-    return next(item["metadata"]["uid"] for item in answer.json()["items"] if item["metadata"]["name"] == PROJECT)
+    return next(str(item["metadata"]["uid"]) for item in answer.json()["items"] if item["metadata"]["name"] == PROJECT)
 
 
 def creation_body(plane: Plane) -> typing.Callable[[int], bytes]:
@@ -186,9 +186,7 @@ def creation_body(plane: Plane) -> typing.Callable[[int], bytes]:
 
 
 def per_cluster(calls: list[dict[str, typing.Any]], clusters: int) -> str:
-    shapes = collections.Counter(
-        f"{call['method']} {re.sub(r'[0-9a-f]{24}', '{uid}', call['path'])}" for call in calls
-    )
+    shapes = collections.Counter(f"{call['method']} {re.sub(r'[0-9a-f]{24}', '{uid}', call['path'])}" for call in calls)
     lines = [f"    {count / clusters:6.2f}  {shape}" for shape, count in shapes.most_common()]
     return "\n".join(lines)
 
@@ -198,8 +196,8 @@ def measure(clusters: int, forks: int, folder: pathlib.Path) -> None:
     bare = Plane(folder / "bare")
     try:
         shared = [task("project", name=PROJECT), task("cloud_account", **ACCOUNT), task("cluster_profile", **PROFILE)]
-        for one in (plane, bare):
-            play(folder, one, shared, 1, forks)
+        for target in (plane, bare):
+            play(folder, target, shared, 1, forks)
         plane.requests()
         submit = task("cluster", name="{{ inventory_hostname }}", **CLUSTER)
         wait = task("cluster_wait", name="{{ inventory_hostname }}", wait_interval=2)
@@ -207,7 +205,7 @@ def measure(clusters: int, forks: int, folder: pathlib.Path) -> None:
         print(f"{clusters} clusters, {forks} forks, {os.cpu_count()} cores\n")
         no_op = play(folder, plane, [NO_OP, NO_OP], clusters, forks)
         body = creation_body(bare)
-        for title, number in (("new", 0), ("unchanged", 1)):
+        for title in ("new", "unchanged"):
             seconds = play(folder, plane, [submit, wait], clusters, forks)
             calls = plane.requests()
             refused = sum(call["status"] == 429 for call in calls)
@@ -221,18 +219,18 @@ def measure(clusters: int, forks: int, folder: pathlib.Path) -> None:
             plane.requests()
 
         hosts = 100
-        one = task("cluster_profile", **PROFILE)
-        api = play(folder, plane, [one], hosts, forks)
+        api = play(folder, plane, [task("cluster_profile", **PROFILE)], hosts, forks)
         api_calls = plane.requests()
-        single_no_op = play(folder, plane, [NO_OP], hosts, forks)
-        bare_calls = floor(bare, api_calls, body)
-        overhead = (api - single_no_op - bare_calls) / hosts * 1000
-        print(f"one API task: {len(api_calls) / hosts:.2f} calls, {api / hosts * 1000:.1f} ms a host-task; no-op action ", end="")
-        print(f"{single_no_op / hosts * 1000:.1f} ms; bare calls {bare_calls / hosts * 1000:.1f} ms; overhead {overhead:.1f} ms")
+        no_op = play(folder, plane, [NO_OP], hosts, forks)
+        calls_alone = floor(bare, api_calls, body)
+        each = {name: value / hosts * 1000 for name, value in (("api", api), ("no-op", no_op), ("calls", calls_alone))}
+        print(f"one API task: {len(api_calls) / hosts:.2f} calls, {each['api']:.1f} ms a host-task")
+        print(f"  Ansible's no-op action {each['no-op']:.1f} ms, the bare calls {each['calls']:.1f} ms, ", end="")
+        print(f"overhead {each['api'] - each['no-op'] - each['calls']:.1f} ms")
     finally:
-        for started in (plane, bare):
+        for running in (plane, bare):
             with contextlib.suppress(ProcessLookupError):
-                started.stop()
+                running.stop()
 
 
 def main() -> None:
