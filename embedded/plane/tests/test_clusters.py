@@ -32,7 +32,7 @@ def test_a_cluster_is_made_and_deleted(any_cloud: World, plane: Plane) -> None:
     any_cloud.settle()
     assert any_cloud.state(uid) == ("Running", "Healthy")
     cluster = any_cloud.get(uid)
-    assert cluster["metadata"]["annotations"]["scope"] == "project" and "repave" not in cluster["status"]
+    assert cluster["metadata"]["annotations"]["scope"] == "project"
     assert {condition["status"] for condition in cluster["status"]["conditions"]} == {"True"}
     assert [pack["condition"]["status"] for pack in cluster["status"]["packs"]] == ["True"] * 4
     assert [len(any_cloud.machines(uid, name)) for name in ("cp", "w")] == [1, 2]
@@ -41,6 +41,16 @@ def test_a_cluster_is_made_and_deleted(any_cloud: World, plane: Plane) -> None:
     any_cloud.settle()
     assert any_cloud.state(uid) == ("Deleted", "")
     any_cloud.api.refused(404, "ResourceNotFound", "DELETE", f"{CLUSTERS}/{uid}")
+
+
+def test_what_clients_take_for_granted_is_there(any_cloud: World) -> None:
+    status = any_cloud.get(any_cloud.create())["status"]
+    assert status["repave"] == {"state": "Approved"} and status["spcApply"]["canBeApplied"] is True
+    assert status.get("location", {}).get("regionCode") == ("eu-central-1" if any_cloud.cloud == "aws" else None)
+    location = {"countryCode": "DE", "regionName": "here"}
+    named = any_cloud.create("named", clusterConfig={"location": location, "timezone": "UTC"})
+    assert any_cloud.get(named)["status"]["location"] == location
+    assert any_cloud.get(named)["spec"]["clusterConfig"] == {"timezone": "UTC"}
 
 
 def test_what_a_cluster_uses_is_kept_until_it_is_gone(aws: World) -> None:

@@ -44,6 +44,9 @@ class Cloud:
     pool_fault: Callable[[Values, Values], Refusal | None]
     #: Where a cluster of this config is, for the summaries.
     region: Callable[[Values], str]
+    #: The ``status.location`` of a cluster for which none was named, where the API knows it by itself. A client that
+    #: leaves it to the API (the vendor's provider on aws) waits for one; elsewhere it would see it as a change.
+    location: Callable[[Values], Values] = lambda config: {}
 
 
 def _denied(identity: str) -> Refusal | None:
@@ -224,6 +227,7 @@ CLOUDS: dict[str, Cloud] = {
         account_fault=lambda account: _denied(account.get("accessKey", "")),
         pool_fault=_aws_pool_fault,
         region=lambda config: str(config.get("region", "")),
+        location=lambda config: {"regionCode": config["region"], "regionName": config["region"]},
     ),
     "vsphere": Cloud(
         name="vsphere",

@@ -123,6 +123,7 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
     ]
     attachments.check(attached, where)
     sent_config = spec.get("clusterConfig", {})
+    location = sent_config.get("location") or CLOUDS[cloud].location(cluster_config)
 
     cluster = Document(kind=CLUSTER, name=name, project=call.project, body={})
     config = Document(kind=CONFIG, name=name, project=call.project, parent=cluster.uid, body={})
@@ -139,7 +140,7 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
         "status": {
             "state": "",
             "spcApply": {"actionType": "DownloadAndInstall", "canBeApplied": True, "lastModifiedTime": now},
-            **({"location": sent_config["location"]} if sent_config.get("location") else {}),
+            **({"location": location} if location else {}),
         },
         "_account": {"uid": account.uid, "name": account.name},
         "_location": CLOUDS[cloud].region(cluster_config),
@@ -231,7 +232,8 @@ def shown(call: Call, cluster: Document) -> dict[str, Any]:
     body = visible(cluster.body)
     templates = [attachments.shown(item, whole=True) for item in attached_to(call, cluster)]
     body["spec"] = {**body["spec"], "clusterProfileTemplates": templates}
-    body["status"] = {**body["status"], **api_endpoints(call, cluster)}
+    # The state of a repave is always there: clients read it before each update. Where none was asked for, none waits.
+    body["status"] = {"repave": {"state": "Approved"}, **body["status"], **api_endpoints(call, cluster)}
     return body
 
 
