@@ -99,7 +99,7 @@ def test_the_overview_has_what_a_waiter_and_a_reader_need(world: World) -> None:
     assert late["status"]["kubeMeta"]["hasKubeConfig"] is True
     assert {one["status"] for one in late["status"]["conditions"]} == {"True"}
     assert {pack["name"] for pack in late["status"]["packs"]} == set(clusters.LAYERS["aws"])
-    assert late["status"]["location"] == {"regionName": "eu-central-1"}
+    assert late["status"]["location"] == {"regionCode": "eu-central-1", "regionName": "eu-central-1"}
     assert world.api.ok("GET", f"{DASHBOARD}/{uid}") == late
     world.api.refused(404, "ResourceNotFound", "GET", f"{DASHBOARD}/{'0' * 24}/overview")
 
