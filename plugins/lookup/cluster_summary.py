@@ -43,4 +43,4 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible types it in par
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         known = variables or {}
         clusters = {host: known["hostvars"][host] for host in known["ansible_play_hosts_all"]}
-        return summary(clusters, known["ansible_play_hosts"])
+        return summary(clusters, known["ansible_play_hosts"], bool(known["ansible_check_mode"]))

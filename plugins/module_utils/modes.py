@@ -169,7 +169,7 @@ def _variables() -> Iterator[Variable]:
     yield Variable("kubeconfig", {"type": "path"})
     yield Variable("kubeconfig_admin", {"type": "bool"})
     yield Variable("serial", {"type": "raw"})
-    yield Variable("confirm_teardown", {"type": "raw"})
+    yield Variable("confirm_teardown", {"type": "str"})
     # modes to come
     yield Variable("management", {"type": "str", "choices": ["central", "local"]})
     yield Variable("vip", {"type": "str"}, EDGE, "has the address of its control plane in palette_cloud_config")

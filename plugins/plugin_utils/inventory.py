@@ -102,10 +102,10 @@ RESULTS = ("cluster", "ready", "kubeconfig", "verified", "gone")
 COLUMNS = ("cluster", "mode", "cloud", "state", "health", "nodes", "seconds")
 
 #: Characters of a problem beneath the table; the task that failed has shown it whole.
-PROBLEM = 300
+PROBLEM = 500
 
 
-def summary(clusters: Mapping[str, Variables], left: Collection[str]) -> list[str]:
+def summary(clusters: Mapping[str, Variables], left: Collection[str], check_mode: bool) -> list[str]:
     """The lines of a table of the play's clusters, and beneath it what is wrong with each that failed.
 
     clusters   the variables of each host of the play, what its tasks have registered among them
@@ -117,7 +117,7 @@ def summary(clusters: Mapping[str, Variables], left: Collection[str]) -> list[st
     if not any(problems.values()) and not all(results.values()):
         return []
     handled = [host for host in clusters if results[host] or problems[host]]
-    rows = [_row(host, clusters[host], results[host], problems[host]) for host in handled]
+    rows = [_row(host, clusters[host], results[host], problems[host], check_mode) for host in handled]
     lines = _table([COLUMNS, *rows])
     for host in handled:
         text = problems[host]
@@ -138,26 +138,27 @@ def _problem(results: dict[str, Any], left: bool) -> str:
     return "" if left or results else "It failed before its turn came; see above."
 
 
-def _row(host: str, variables: Variables, results: dict[str, Any], problem: str) -> tuple[str, ...]:
+def _row(host: str, variables: Variables, results: dict[str, Any], problem: str, check_mode: bool) -> tuple[str, ...]:
     known = (results.get("ready") or {}).get("cluster") or {}
     nodes = known.get("nodes")
-    if known.get("state"):
-        state = known["state"]
-    elif "gone" in results and not problem:
-        state = "gone"
-    elif problem:
-        state = "failed"
-    else:
-        state = "would change" if results.get("cluster", {}).get("changed") else "unchanged"
+    state = str(known.get("state") or ("failed" if problem else _done(results, check_mode)))
     return (
         cluster_name(host, variables),
         str(variables.get(PREFIX + "mode") or ""),
         str(variables.get(PREFIX + "cloud") or ""),
-        str(state),
+        state,
         str(known.get("health") or ""),
         "" if nodes is None else f"{known.get('healthy_nodes')}/{nodes}",
         str(known.get("seconds", "")),
     )
+
+
+def _done(results: dict[str, Any], check_mode: bool) -> str:
+    """What came of a cluster that was not waited for."""
+    if not results["cluster"]["changed"]:
+        return "gone" if "gone" in results else "unchanged"
+    doing = "deletion" if "gone" in results else "change"
+    return f"{doing} foretold" if check_mode else "gone" if "gone" in results else "submitted"
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
