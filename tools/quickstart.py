@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -193,7 +193,8 @@ def show_nodes(kubeconfig: Path, env: Mapping[str, str]) -> None:
 
     say(f"(by the Python client with {kubeconfig}; kubectl is not installed here)")
     client = kubernetes.config.new_client_from_config(str(kubeconfig))
-    for node in kubernetes.client.CoreV1Api(client).list_node().items:
+    nodes: list[Any] = kubernetes.client.CoreV1Api(client).list_node().items
+    for node in nodes:
         ready = any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
         version = node.status.node_info.kubelet_version
         say(f"{node.metadata.name:<40}{'Ready' if ready else 'NotReady':<12}{version}")

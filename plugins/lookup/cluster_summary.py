@@ -14,9 +14,7 @@ description:
   - Is empty while clusters are still to come with C(serial) and none has failed.
 author:
   - paletteops.modes contributors (@paletteops)
-options:
-  _terms:
-    description: Nothing.
+options: {}
 """
 
 EXAMPLES = r"""
@@ -39,7 +37,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.paletteops.modes.plugins.plugin_utils.inventory import summary
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible types it in part
+class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         known = variables or {}
         clusters = {host: known["hostvars"][host] for host in known["ansible_play_hosts_all"]}

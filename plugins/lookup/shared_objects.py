@@ -16,9 +16,7 @@ description:
   - Fails where two clusters define the same object differently, and names both.
 author:
   - paletteops.modes contributors (@paletteops)
-options:
-  _terms:
-    description: Nothing.
+options: {}
 """
 
 EXAMPLES = r"""
@@ -47,7 +45,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.errors import Pal
 from ansible_collections.paletteops.modes.plugins.plugin_utils.inventory import shared_objects
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible types it in part
+class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         known = variables or {}
         try:

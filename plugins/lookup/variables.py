@@ -14,8 +14,6 @@ description:
 author:
   - paletteops.modes contributors (@paletteops)
 options:
-  _terms:
-    description: Nothing.
   of:
     description:
       - V(all) returns all variables, by their whole names.
@@ -53,7 +51,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.modes import INTE
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible types it in part
+class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         self.set_options(var_options=variables, direct=kwargs)
         known = variables or {}
@@ -64,6 +62,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible types it in par
         return [{shown: self._value(name, known[name]) for name, shown in sorted(names.items())}]
 
     def _value(self, name: str, value: Any) -> Any:
+        assert self._templar is not None  # a lookup that runs has one
         try:
             return self._templar.template(value)
         except Exception as error:
