@@ -73,6 +73,10 @@ dist: venv ## dist/: the collection's tarball, the wheels of what is embedded, c
 docs: venv ## docs/build: the module pages as HTML
 	@$(VENV)/python tools/pages.py docs/build
 
+.PHONY: changelog
+changelog: venv ## CHANGELOG.rst from changelogs/fragments and the plugins that are new in this version
+	@PATH="$(CURDIR)/$(VENV):$$PATH" antsibull-changelog release --update-existing --reload-plugins
+
 .PHONY: lock
 lock: venv ## Write tools/locks/*.txt anew (ARGS=--upgrade moves to the newest versions)
 	@$(VENV)/python tools/lock.py $(ARGS)
