@@ -284,8 +284,9 @@ def _shown(variable: Variable, value: Any) -> str:
 
 
 def _public(variable: Variable, value: Any) -> Any:
-    """The value where it cannot hold a secret: a single one that is not secret itself."""
-    return None if variable.secret or isinstance(value, (dict, list)) else value
+    """The value where it cannot hold a secret: a single one, and meant to be one, that is not secret itself."""
+    several = variable.spec["type"] in ("dict", "list") or isinstance(value, (dict, list))
+    return None if variable.secret or several else value
 
 
 # --- values ---

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mode table, the inventory's variables, and what is found wrong with them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
+from ansible_collections.paletteops.modes.plugins.module_utils.modes import MODES, VARIABLES, check_cluster
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC
+from ansible_collections.paletteops.modes.plugins.module_utils.resource import resource_operation
+from ansible_collections.paletteops.modes.plugins.plugin_utils.inventory import shared_objects, summary
+from support.collection import REPOSITORY
+
+Variables = dict[str, Any]
+
+AWS: Variables = {
+    "palette_mode": "controller",
+    "palette_project": "retail",
+    "palette_cloud": "aws",
+    "palette_cloud_account": "retail-aws",
+    "palette_cloud_config": {"region": "eu-central-1"},
+    "palette_profiles": [{"name": "base-aws", "version": "1.2.x", "variables": {"tier": "gold"}}],
+    "palette_pools": [
+        {"name": "control-plane", "control_plane": True, "size": 3, "instance_type": "m6i.large"},
+        {"name": "workers", "size": 2, "max_size": 6, "instance_type": "m6i.xlarge"},
+    ],
+}
+
+VSPHERE: Variables = {
+    **AWS,
+    "palette_cloud": "vsphere",
+    "palette_cloud_config": {"datacenter": "plant", "folder": "clusters"},
+    "palette_pools": [
+        {
+            "name": "control-plane",
+            "control_plane": True,
+            "size": 1,
+            "instance_type": {"num_cpus": 4, "memory_mib": 8192, "disk_gib": 60},
+            "placements": [{"cluster": "c", "datastore": "d", "network": "n"}],
+        }
+    ],
+}
+
+AGENT: Variables = {
+    "palette_mode": "agent",
+    "palette_vip": "192.0.2.10",
+    "palette_profiles": [{"name": "base-edge"}],
+    "palette_pools": [{"name": "control-plane", "control_plane": True, "size": 1}],
+}
+
+CANARY = "canary-7f3a-secret"
+
+
+def changed(base: Variables, **variables: Any) -> Variables:
+    """The variables with others; ``...`` takes one away."""
+    found = {**copy.deepcopy(base), **{f"palette_{name}": value for name, value in variables.items()}}
+    return {name: value for name, value in found.items() if value is not ...}
+
+
+def pools(base: Variables, number: int, **values: Any) -> Variables:
+    found = copy.deepcopy(base)
+    found["palette_pools"][number].update(values)
+    return found
+
+
+# --- the tables ---
+
+
+def test_the_mode_table_is_that_of_the_readme() -> None:
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    head = next(row for row in rows if row[1:] == list(MODES))
+    table = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows[: rows.index(head) + 8] if len(row) == 4}
+    for name, mode in MODES.items():
+        assert table["infrastructure"][name].startswith("provisioned by the") == (mode.infrastructure == "plane")
+        assert table["OS mutability"][name] == mode.mutability
+        assert (table["cloud account credentials"][name] == "required") == mode.cloud_credentials
+        assert table["management"][name] == " or ".join(mode.management)
+        assert table["state of this collection"][name].startswith("**works**") == mode.works
+
+
+def test_each_mode_that_works_has_a_role_and_each_other_says_so() -> None:
+    for name, mode in MODES.items():
+        assert (REPOSITORY / "roles" / name).is_dir() == mode.works
+        tasks = (REPOSITORY / "playbooks" / "tasks" / f"{name}.yml").read_text("utf-8")
+        assert ("does not have yet" in tasks) != mode.works
+
+
+def test_every_option_of_a_cluster_is_a_variable() -> None:
+    options = set(resource_operation(Cluster).options) - {"state", "wait", "upgrade"}
+    assert options <= set(VARIABLES)
+    assert set(CONNECTION_SPEC) <= set(VARIABLES)
+
+
+def test_role_and_playbooks_know_no_other_variables_than_the_table() -> None:
+    files = [*(REPOSITORY / "roles").rglob("*.yml"), *(REPOSITORY / "playbooks").rglob("*.yml")]
+    used = {name for file in files for name in re.findall(r"\bpalette_(?!_)[a-z_]+\b", file.read_text("utf-8"))}
+    groups = {"palette_clusters", "palette_makers", "palette_mode_", "palette_mode_controller"}
+    assert used - {f"palette_{name}" for name in VARIABLES} == groups
+
+
+def test_the_role_hands_every_option_of_a_cluster_to_the_module() -> None:
+    text = "".join(file.read_text("utf-8") for file in (REPOSITORY / "roles/controller/tasks").glob("*.yml"))
+    for name in set(resource_operation(Cluster).options) - {"state", "wait", "upgrade"}:
+        assert re.search(rf"^    {name}: ", text, re.MULTILINE), f"the role never names {name}"
+
+
+# --- a cluster's variables ---
+
+
+@pytest.mark.parametrize("variables", [AWS, VSPHERE, AGENT, changed(AWS, api_key=CANARY, serial=2)])
+def test_what_fits_is_not_found(variables: Variables) -> None:
+    assert check_cluster({**variables, "palette__internal": 1, "other": 2, "palette_description": None}) == []
+
+
+BAD = {
+    "no mode": (changed(AWS, mode=...), "palette_mode is missing", "controller, appliance, agent"),
+    "unknown mode": (changed(AWS, mode="controler"), "palette_mode", "controler"),
+    "unknown variable": (changed(AWS, clud="aws"), "no variable palette_clud", "palette_cloud"),
+    "a stranger": (changed(AWS, zzz_qqq_own=1), "palette_zzz_qqq_own", "another prefix"),
+    "no cloud": (changed(AWS, cloud=...), "palette_cloud is missing", "controller mode"),
+    "no account": (changed(AWS, cloud_account=...), "palette_cloud_account is missing", "controller mode"),
+    "no pools": (changed(AWS, pools=...), "palette_pools is missing", "Set it"),
+    "cloud that is not there": (changed(AWS, cloud="gcp"), "palette_cloud", "aws, vsphere"),
+    "cloud account in agent mode": (
+        changed(AGENT, cloud_account="retail-aws"),
+        "retail-aws",
+        "agent mode takes no cloud",
+    ),
+    "cloud config in agent mode": (changed(AGENT, cloud_config={"region": "x"}), "palette_cloud_config", "controller"),
+    "Trusted Boot in agent mode": (changed(AGENT, trusted_boot=True), "agent mode has no Trusted Boot", "appliance"),
+    "Trusted Boot with local management": (
+        changed(AGENT, mode="appliance", trusted_boot=True, management="local"),
+        "central management only",
+        "Take one of them out",
+    ),
+    "two nodes in agent mode": (changed(AGENT, two_node=True), "two-node", "appliance"),
+    "Local UI in controller mode": (changed(AWS, management="local"), "controller mode", "Local UI"),
+    "address in controller mode": (changed(AWS, vip="192.0.2.1"), "192.0.2.1", "agent"),
+    "pool key": (pools(AWS, 1, instance_typ="x"), "palette_pools.workers.instance_typ", "instance_type"),
+    "key in a pool's taint": (pools(AWS, 1, taints=[{"kee": "x"}]), "taints.0.kee", "key"),
+    "key of another cloud": (pools(AWS, 1, placements=[]), "placements", "vsphere"),
+    "profile key": (changed(AWS, profiles=[{"name": "a", "verion": "1"}]), "palette_profiles.a.verion", "version"),
+    "cloud config key": (changed(AWS, cloud_config={"regin": "x"}), "palette_cloud_config.regin", "region"),
+    "no region": (changed(AWS, cloud_config=...), "palette_cloud_config.region is missing", "Name it"),
+    "no instance type": (pools(AWS, 1, instance_type=None), "palette_pools.workers.instance_type", "Name it"),
+    "no placement": (pools(VSPHERE, 0, placements=None), "palette_pools.control-plane.placements", "Name it"),
+    "size that is no number": (pools(AWS, 1, size="many"), "palette_pools", "many"),
+    "even control plane": (pools(AWS, 0, size=2), "palette_pools.control-plane.size is 2", "1, 3, 5 or 7"),
+    "control plane of none": (pools(AWS, 0, size=0), "palette_pools.control-plane.size is 0", "1, 3, 5 or 7"),
+    "no control plane": (pools(AWS, 0, control_plane=False), "control_plane: true", "Mark exactly one"),
+    "size beyond the largest": (pools(AWS, 1, size=9), "palette_pools.workers.size is 9", "Move one of them"),
+    "a word for a list": (changed(AWS, pools=7), "palette_pools", "list"),
+    "verification": (changed(AWS, verify="node"), "palette_verify", "plane, nodes, none"),
+    "account key": (
+        changed(AWS, cloud_accounts=[{"name": "a", "clod": "aws"}]),
+        "palette_cloud_accounts.a.clod",
+        "cloud",
+    ),
+    "credential key": (
+        changed(AWS, cloud_accounts=[{"name": "a", "cloud": "aws", "credentials": {"secret_kye": CANARY}}]),
+        "palette_cloud_accounts.a.credentials.secret_kye",
+        "secret_key",
+    ),
+    "credential of another cloud": (
+        changed(AWS, cloud_accounts=[{"name": "a", "cloud": "aws", "credentials": {"password": CANARY}}]),
+        "credentials.password",
+        "vsphere",
+    ),
+    "profile pack key": (
+        changed(AWS, cluster_profiles=[{"name": "a", "packs": [{"name": "nginx", "vaules": ""}]}]),
+        "palette_cluster_profiles.a.packs.nginx.vaules",
+        "values",
+    ),
+    "project without a name": (changed(AWS, projects=[{"tags": {}}]), "palette_projects.0", "name"),
+}
+
+
+@pytest.mark.parametrize("variables, names, way_out", BAD.values(), ids=BAD)
+def test_what_does_not_fit_is_named_with_the_way_out(variables: Variables, names: str, way_out: str) -> None:
+    findings = check_cluster(variables)
+    assert findings
+    texts = [finding.text for finding in findings]
+    assert any(names in text and way_out in text for text in texts), texts
+    assert all(finding.rule and finding.way_out for finding in findings), findings
+
+
+def test_all_findings_come_at_once() -> None:
+    variables = changed(pools(AWS, 0, size=2), clud="aws", trusted_boot=True, cloud_account=...)
+    assert {finding.variable for finding in check_cluster(variables)} == {
+        "palette_pools",
+        "palette_clud",
+        "palette_trusted_boot",
+        "palette_cloud_account",
+    }
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        changed(AGENT, api_key=CANARY, cloud_account=["x", CANARY]),
+        changed(AWS, timeout="soon", api_key={"is": CANARY}),
+        changed(AWS, cloud_accounts=CANARY),
+        changed(AWS, cloud_accounts=[CANARY]),
+        changed(AWS, cloud_accounts=[{"name": "a", "cloud": "aws", "credentials": CANARY}]),
+        changed(
+            AWS, cloud_accounts=[{"name": "a", "cloud": "aws", "credentials": {"secret_key": [CANARY], "sts": CANARY}}]
+        ),
+        changed(AWS, cluster_profiles=[{"name": "a", "variables": CANARY}]),
+        changed(AWS, profiles=[{"name": "a", "variables": CANARY, "verion": CANARY}]),
+    ],
+)
+def test_no_finding_shows_a_secret(variables: Variables) -> None:
+    findings = check_cluster(variables)
+    assert findings
+    assert CANARY not in str([dataclasses.asdict(finding) for finding in findings])
+
+
+# --- shared objects of several clusters ---
+
+
+def account(secret: str = "s", **values: Any) -> Variables:
+    return {"name": "retail-aws", "cloud": "aws", "credentials": {"secret_key": secret}, **values}
+
+
+def test_each_shared_object_is_made_once_by_the_first_that_names_it() -> None:
+    both = {
+        "palette_project": "retail",
+        "palette_cloud_accounts": [account(CANARY)],
+        "palette_projects": [{"name": "retail"}],
+    }
+    more = {**both, "palette_cluster_profiles": [{"name": "base"}, {"name": "base", "version": "1.1.0"}]}
+    made = shared_objects({"a": both, "b": more, "c": both})
+    assert made == [
+        {
+            "cluster": "a",
+            "shared": {
+                "projects": [{"name": "retail", "number": 0}],
+                "cloud_accounts": [{"project": "retail", "name": "retail-aws", "number": 0}],
+                "cluster_profiles": [],
+            },
+        },
+        {
+            "cluster": "b",
+            "shared": {
+                "projects": [],
+                "cloud_accounts": [],
+                "cluster_profiles": [
+                    {"project": "retail", "name": "base", "version": "1.0.0", "number": 0},
+                    {"project": "retail", "name": "base", "version": "1.1.0", "number": 1},
+                ],
+            },
+        },
+    ]
+    assert CANARY not in str(made)
+
+
+def test_another_project_or_another_plane_is_another_object() -> None:
+    clusters = {
+        "a": {"palette_project": "one", "palette_cloud_accounts": [account("x")]},
+        "b": {"palette_project": "two", "palette_cloud_accounts": [account("y")]},
+        "c": {"palette_project": "one", "palette_api_url": "https://p", "palette_cloud_accounts": [account("z")]},
+        "d": {"palette_project": "one", "palette_cloud_accounts": [account("y", project="two")]},
+    }
+    with pytest.raises(PaletteError, match="'b' and 'd'"):  # the definition of d names its project, that of b does not
+        shared_objects(clusters)
+    del clusters["d"]
+    assert [item["cluster"] for item in shared_objects(clusters)] == ["a", "b", "c"]
+
+
+def test_without_shared_objects_the_first_cluster_is_there() -> None:
+    made = shared_objects({"a": {}, "b": {}})
+    assert [item["cluster"] for item in made] == ["a"]
+    assert not any(made[0]["shared"].values())
+
+
+def test_two_definitions_of_one_object_are_refused_naming_both_clusters_and_no_secret() -> None:
+    clusters = {"a": {"palette_cloud_accounts": [account(CANARY)]}, "b": {"palette_cloud_accounts": [account("other")]}}
+    with pytest.raises(PaletteError, match="retail-aws") as refused:
+        shared_objects(clusters)
+    assert "'a' and 'b'" in refused.value.message
+    assert CANARY not in refused.value.message
+    with pytest.raises(PaletteError, match="twice"):
+        shared_objects({"a": {"palette_cloud_accounts": [account("x"), account("y")]}})
+
+
+def test_two_hosts_that_are_one_cluster_are_refused() -> None:
+    with pytest.raises(PaletteError, match="'a' and 'b' are both the cluster 'a'"):
+        shared_objects({"a": {}, "b": {"palette_name": "a"}})
+    assert shared_objects({"a": {"palette_project": "x"}, "b": {"palette_name": "a", "palette_project": "y"}})
+
+
+# --- the summary ---
+
+READY = {
+    "failed": False,
+    "cluster": {"state": "Running", "health": "Healthy", "nodes": 5, "healthy_nodes": 5, "seconds": 7},
+}
+SUBMITTED = {"failed": False, "changed": True}
+
+
+def test_the_summary_has_a_line_for_each_cluster_and_says_what_is_wrong() -> None:
+    stuck = {
+        "failed": True,
+        "msg": "no such type",
+        "cluster": {"state": "Provisioning", "nodes": 5, "healthy_nodes": 3},
+    }
+    clusters = {
+        "good": {**AWS, "palette__cluster": SUBMITTED, "palette__ready": READY},
+        "stuck": {**AWS, "palette__cluster": SUBMITTED, "palette__ready": stuck},
+        "refused": {**AWS, "palette__cluster": {"failed": True, "msg": "no such account"}},
+        "early": AWS,
+    }
+    lines = summary(clusters, ["good", "stuck", "refused"], check_mode=False)
+    assert lines[0].split() == ["cluster", "mode", "cloud", "state", "health", "nodes", "seconds"]
+    assert lines[1].split() == ["good", "controller", "aws", "Running", "Healthy", "5/5", "7"]
+    assert lines[2].split() == ["stuck", "controller", "aws", "Provisioning", "3/5"]
+    assert lines[3].split() == ["refused", "controller", "aws", "failed"]
+    assert lines[4].split() == ["early", "controller", "aws", "failed"]
+    assert lines[5:7] == ["stuck: no such type", "refused: no such account"]
+    assert lines[7].startswith("early: ")
+
+
+def test_the_summary_waits_for_the_last_cluster_unless_one_has_failed() -> None:
+    done = {**AWS, "palette__cluster": SUBMITTED, "palette__ready": READY}
+    assert summary({"a": done, "b": AWS}, ["a", "b"], check_mode=False) == []
+    failed = {**AWS, "palette__cluster": {"failed": True, "msg": "no"}}
+    lines = summary({"a": failed, "b": AWS}, ["a", "b"], check_mode=False)
+    assert [line.split()[0] for line in lines] == ["cluster", "a", "a:"]
+
+
+@pytest.mark.parametrize(
+    "results, check_mode, state",
+    [
+        ({"cluster": SUBMITTED}, False, "submitted"),
+        ({"cluster": SUBMITTED}, True, "change foretold"),
+        ({"cluster": {"changed": False}}, True, "unchanged"),
+        ({"cluster": SUBMITTED, "gone": {"changed": False}}, False, "gone"),
+        ({"cluster": SUBMITTED, "gone": {"changed": False}}, True, "deletion foretold"),
+        ({"cluster": {"changed": False}, "gone": {"changed": False}}, False, "gone"),
+        ({"cluster": SUBMITTED, "ready": {"skipped": True}}, False, "submitted"),
+    ],
+)
+def test_the_summary_says_what_came_of_clusters_that_were_not_waited_for(
+    results: dict[str, Any], check_mode: bool, state: str
+) -> None:
+    variables = {**AWS, **{f"palette__{name}": result for name, result in results.items()}}
+    assert summary({"a": variables}, ["a"], check_mode)[1].split(maxsplit=3)[3] == state
