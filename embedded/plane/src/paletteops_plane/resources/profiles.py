@@ -618,12 +618,9 @@ def _version_matches(version: str, wanted: dict[str, str]) -> bool:
 def _summary(call: Call, document: Document) -> dict[str, Any]:
     users = call.plane.store.users_of(document.uid)
     specification: dict[str, Any] = {"version": document.version, "versions": _versions(call, document)}
-    published = document.body["_published"]
     for state in ("draft", "published"):
         template = document.body[f"_{state}"]
         if template is not None:
-            # What a draft becomes when it is published: so it never looks like what is published already.
-            ahead = 1 if state == "draft" and published else 0
             specification[state] = {
                 "type": template["type"],
                 "cloudType": template["cloudType"],
