@@ -558,18 +558,17 @@ def overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_cluster(session: Session, name: str) -> dict[str, Any]:
-    """The listing entry of an existing cluster. Raises PaletteError with the nearest names where there is none."""
+    """The listing entry of a cluster. Raises PaletteError with the nearest names where there is none.
+
+    In check mode a cluster that an earlier task of the run would have made counts; its uid is empty.
+    """
     require_project(session.client)
-    index = session.run.index(session.client.key("cluster", tenant=False), lambda: clusters(session.client))
+    key = session.client.key("cluster", tenant=False)
+    index = session.run.index(key, lambda: clusters(session.client))
     entry = index.find(name=name)
+    foretold = session.run.predicted(key, name) if session.check_mode else None
+    if foretold:
+        entry = (entry or {"name": name, "uid": ""}) if foretold["spec"] else None
     if entry is None:
         raise unknown("cluster", name, [item["name"] for item in index.entries()])
     return entry
-
-
-def predicted_cluster(session: Session, name: str) -> Values | None:
-    """In check mode, the spec of a cluster which an earlier task of the run would have made."""
-    if not session.check_mode:
-        return None
-    foretold = session.run.predicted(session.client.key("cluster", tenant=False), name)
-    return foretold["spec"] if foretold else None

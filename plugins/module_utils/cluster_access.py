@@ -14,7 +14,7 @@ import tempfile
 from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils import wait
-from ansible_collections.paletteops.modes.plugins.module_utils.cluster import find_cluster, predicted_cluster
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster import find_cluster
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, Result, Session, Spec
 
@@ -26,8 +26,6 @@ ASSETS = {False: "kubeconfig", True: "adminKubeconfig"}
 
 def wait_for_cluster(session: Session) -> Result:
     name = session.params["name"]
-    if predicted_cluster(session, name) is not None:
-        return {"changed": False, "cluster": {"name": name, "uid": ""}}
     entry = find_cluster(session, name)
     if session.check_mode:
         return {"changed": False, "cluster": {"name": name, "uid": entry["uid"]}}
@@ -41,10 +39,8 @@ def write_kubeconfig(session: Session) -> Result:
     dest = os.path.abspath(os.path.expanduser(session.params["dest"]))
     if session.params["state"] == "absent":
         return remove(session, dest)
-    if predicted_cluster(session, name) is not None:
-        return {"changed": True, "dest": dest}
     entry = find_cluster(session, name)
-    answer = session.client.find(f"/v1/spectroclusters/{entry['uid']}/assets/{ASSETS[admin]}")
+    answer = entry["uid"] and session.client.find(f"/v1/spectroclusters/{entry['uid']}/assets/{ASSETS[admin]}")
     if not answer:
         if session.check_mode:
             return {"changed": True, "dest": dest}  # it comes with the cluster, which is still being made
