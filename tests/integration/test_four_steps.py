@@ -19,7 +19,9 @@ def test_four_steps(project: Project, subject: Subject, way: str) -> None:
     change = subject.changes[0]
     specs = [subject.named(name), subject.named(name, change.of(subject.base)), subject.absent(name)]
     steps = [Step(subject.module, spec, check=check) for spec in specs for check in (True, False, True, False)]
-    outcomes = project.ansible.steps(way, [*subject.prepare, *steps])[len(subject.prepare) :]
+    if subject.prepare:
+        project.ansible.play(subject.prepare)
+    outcomes = project.ansible.steps(way, steps)
     made, changed, removed = outcomes[:4], outcomes[4:8], outcomes[8:]
     for quartet in (made, changed, removed):
         assert_quartet(quartet)

@@ -157,9 +157,7 @@ def test_no_secret_in_the_log_of_a_target(project: Project, tmp_path: Path) -> N
     """An ordinary module notes its options in the system's log."""
     log = tmp_path / "log"
     (tmp_path / "sitecustomize.py").write_text(
-        "import syslog\n"
-        f"def note(*args): open({str(log)!r}, 'a').write(repr(args))\n"
-        "syslog.syslog = note\n",
+        f"import syslog\ndef note(*args): open({str(log)!r}, 'a').write(repr(args))\nsyslog.syslog = note\n",
         "utf-8",
     )
     path = f"{tmp_path}{os.pathsep}{project.ansible.environment()['PYTHONPATH']}"

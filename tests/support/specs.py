@@ -101,8 +101,20 @@ def still(data: Any) -> Any:
     if isinstance(data, dict):
         # A "version" that is a number counts the writes.
         fixed = {key: value for key, value in data.items() if not (key == "version" and isinstance(value, int))}
+        # Said or not, it is what the API assumes.
+        fixed = {key: value for key, value in fixed.items() if value != {"type": "RollingUpdateScaleOut"}}
         return {key: still(value) for key, value in fixed.items() if not _MOVING.search(key)}
     return [still(item) for item in data] if isinstance(data, list) else data
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """Where two answers differ, as ``path: value != value``."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted({*one, *other})
+        return [found for key in keys for found in differences(one.get(key), other.get(key), f"{where}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [f for n, pair in enumerate(zip(one, other, strict=True)) for f in differences(*pair, f"{where}[{n}]")]
+    return [] if one == other else [f"{where}: {one!r} != {other!r}"]
 
 
 #: A gateway beside the one of a fresh plane.
@@ -339,7 +351,315 @@ PROFILE = Subject(
     snapshot=_profile,
 )
 
-SUBJECTS: tuple[Subject, ...] = (PROJECT, AWS_ACCOUNT, VSPHERE_ACCOUNT, PROFILE)
+# --- clusters ---
+
+
+def _cluster(api: Api, name: str) -> Any:
+    uid = api.names("spectroclusters")[name]
+    cluster = api.get(f"/v1/spectroclusters/{uid}")
+    config = f"/v1/cloudconfigs/{cluster['spec']['cloudType']}/{cluster['spec']['cloudConfigRef']['uid']}"
+    parts = (f"/v1/spectroclusters/{uid}/variables", f"/v1/spectroclusters/{uid}/profiles/packs/manifests", config)
+    return [still(cluster), *(still(api.get(part)) for part in parts)]
+
+
+def _infrastructure(cloud: str) -> Values:
+    """A profile for clusters of a cloud, with a variable of each sort and something to override."""
+    packs = {
+        "aws": [PROFILE_PACKS[0], PROFILE_PACKS[3]],
+        "vsphere": [{"name": "ubuntu-vsphere", "version": "22.04"}, {"name": "csi-vsphere-csi", "version": "3.4.0"}],
+    }[cloud]
+    return {
+        "name": f"base-{cloud}",
+        "version": "1.0.0",
+        "cloud": cloud,
+        "type": "cluster",
+        "variables": [
+            {"name": "tier", "default_value": "silver"},
+            {"name": "port", "format": "number", "default_value": "80"},
+            {"name": "token", "is_sensitive": True, "default_value": "canary-default"},
+        ],
+        "packs": [packs[0], PROFILE_PACKS[1], PROFILE_PACKS[2], packs[1], PROFILE_PACKS[4]],
+    }
+
+
+def _add_on(version: str, text: str) -> Values:
+    packs = [{"name": "shop", "type": "manifest", "manifests": [{"name": "shop", "content": namespace(text)}]}]
+    return {"name": "platform", "version": version, "type": "add-on", "packs": packs}
+
+
+#: What the clusters of the base specifications refer to.
+CLUSTER_NEEDS = (
+    Step("cloud_account", AWS_ACCOUNT.named("aws")),
+    Step("cloud_account", AWS_ACCOUNT.named("aws-2")),
+    Step("cloud_account", VSPHERE_ACCOUNT.named("vsphere")),
+    Step("cloud_account", VSPHERE_ACCOUNT.named("vsphere-2")),
+    Step("cluster_profile", _infrastructure("aws")),
+    Step("cluster_profile", _infrastructure("vsphere")),
+    Step("cluster_profile", _add_on("1.0.0", "shop")),
+    Step("cluster_profile", _add_on("1.1.0", "market")),
+)
+
+
+def _cluster_profiles(cloud: str) -> list[Values]:
+    overrides = {
+        "name": "nginx",
+        "values": "charts:\n  ingress-nginx:\n    controller:\n      replicaCount: 2\n",
+        "manifests": [{"name": "extra", "content": namespace("overridden")}],
+    }
+    return [
+        {
+            "name": f"base-{cloud}",
+            "version": "1.0.0",
+            "variables": {"tier": "gold", "port": 8080, "token": "canary-variable"},
+            "packs": [overrides],
+        },
+        {"name": "platform", "version": "1.0.0"},
+    ]
+
+
+#: The options of pools on every cloud, on a pool of workers.
+_WORKERS: Values = {
+    "name": "workers",
+    "control_plane": False,
+    "size": 2,
+    "taints": [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}],
+    "additional_labels": {"purpose": "web"},
+    "additional_annotations": {"owner": "shop"},
+    "additional_tags": {"cost": "web"},
+    "node_repave_interval": 60,
+    "update_strategy": {"type": "OverrideScaling", "max_surge": "1", "max_unavailable": "0"},
+    "override_kubeadm_configuration": "kubeletExtraArgs:\n  v: '2'\n",
+    "skip_k8s_upgrade": "disabled",
+    "arch_type": "amd64",
+}
+
+_CLUSTER_CHANGES = (
+    Change("description", "description", "The shop in Munich"),
+    Change("description", "description", ""),
+    Change("tags", "tags.team", "finance"),
+    Change("profiles[].version", "profiles.platform.version", "1.1.0"),
+    Change("profiles[].packs[].manifests[].content", "profiles.0.packs.nginx.manifests.extra.content", namespace("x")),
+    Change("profiles[].packs[].values", "profiles.0.packs.nginx.values", "charts: {none: true}\n"),
+    Change("profiles[].variables", "profiles.0.variables.tier", "lead"),
+    Change("profiles[].variables", "profiles.0.variables.port", 9090),
+    Change("pools[].control_plane_as_worker", "pools.control.control_plane_as_worker", True),
+    Change("pools[].size", "pools.control.size", 3),
+    Change("pools[].size", "pools.workers.size", 4),
+    Change("pools[].size", "pools.workers.size", 0),
+    Change("pools[].min_size", "pools.scaled.min_size", 2),
+    Change("pools[].max_size", "pools.scaled.max_size", 6),
+    Change("pools[].taints[].key", "pools.workers.taints.0.key", "reserved"),
+    Change("pools[].taints[].value", "pools.workers.taints.0.value", "jobs"),
+    Change("pools[].taints[].effect", "pools.workers.taints.0.effect", "NoExecute"),
+    Change("pools[].additional_labels", "pools.workers.additional_labels.purpose", "jobs"),
+    Change("pools[].additional_annotations", "pools.workers.additional_annotations.owner", "market"),
+    Change("pools[].additional_tags", "pools.workers.additional_tags.cost", "jobs"),
+    Change("pools[].node_repave_interval", "pools.workers.node_repave_interval", 90),
+    Change(
+        "pools[].update_strategy.type",
+        "pools.workers.update_strategy.type",
+        "RollingUpdateScaleIn",
+        {"pools.workers.update_strategy.max_surge": "", "pools.workers.update_strategy.max_unavailable": ""},
+    ),
+    Change("pools[].update_strategy.max_surge", "pools.workers.update_strategy.max_surge", "50%"),
+    Change("pools[].update_strategy.max_unavailable", "pools.workers.update_strategy.max_unavailable", "1"),
+    Change(
+        "pools[].override_kubeadm_configuration",
+        "pools.workers.override_kubeadm_configuration",
+        "kubeletExtraArgs:\n  v: '4'\n",
+    ),
+    Change("pools[].skip_k8s_upgrade", "pools.workers.skip_k8s_upgrade", "enabled"),
+)
+
+_CLUSTER_OPTIONS = {
+    "name": NotCompared(Why.IDENTITY),
+    "state": NotCompared(Why.BEHAVIOUR),
+    "purge": NotCompared(
+        Why.BEHAVIOUR,
+        "purge",
+        ["tags", "profiles", "pools", "additional_labels", "additional_annotations", "additional_tags", "subnets"],
+    ),
+    "wait": NotCompared(Why.BEHAVIOUR, "wait", True),
+    "wait_timeout": NotCompared(Why.BEHAVIOUR, "wait_timeout", 100),
+    "wait_interval": NotCompared(Why.BEHAVIOUR, "wait_interval", 1),
+    "upgrade": NotCompared(Why.BEHAVIOUR, "upgrade", True, "it moves ranges, and all versions here are exact"),
+    "approve_repave": NotCompared(Why.BEHAVIOUR, "approve_repave", True),
+    "force_delete": NotCompared(Why.BEHAVIOUR, "force_delete", True),
+    "force_delete_after": NotCompared(Why.BEHAVIOUR, "force_delete_after", 1),
+    "update_secrets": NotCompared(
+        Why.BEHAVIOUR, note="with always the secrets are sent on every run, which is reported as changed"
+    ),
+    "profiles[].name": NotCompared(Why.IDENTITY),
+    "profiles[].state": NotCompared(Why.BEHAVIOUR),
+    "profiles[].packs[].name": NotCompared(Why.IDENTITY),
+    "profiles[].packs[].state": NotCompared(Why.BEHAVIOUR),
+    "profiles[].packs[].manifests[].name": NotCompared(Why.IDENTITY),
+    "profiles[].packs[].manifests[].state": NotCompared(Why.BEHAVIOUR),
+    "pools[].name": NotCompared(Why.IDENTITY),
+    "pools[].state": NotCompared(Why.BEHAVIOUR),
+    "pools[].control_plane": NotCompared(Why.IMMUTABLE, "pools.workers.control_plane", True),
+    "pools[].arch_type": NotCompared(Why.IMMUTABLE, "pools.workers.arch_type", "arm64"),
+}
+
+#: Values that are not compared although their option is: why, and where another value is in the base.
+NOT_COMPARED_VALUES = {
+    "sensitive variable": NotCompared(Why.SECRET, "profiles.0.variables.token", "canary-other-variable"),
+    "size that the autoscaler owns": NotCompared(Why.BEHAVIOUR, "pools.scaled.size", 4, "it holds at creation only"),
+    "version in its range": NotCompared(Why.BEHAVIOUR, "profiles.platform.version", "1.0.x", "only upgrade moves it"),
+}
+
+AWS_CLUSTER = Subject(
+    label="cluster on aws",
+    module="cluster",
+    cloud="aws",
+    prepare=CLUSTER_NEEDS,
+    snapshot=_cluster,
+    base={
+        "description": "The shop in Berlin",
+        "tags": {"team": "retail"},
+        "cloud": "aws",
+        "cloud_account": "aws",
+        "cloud_config": {
+            "region": "eu-central-1",
+            "vpc_id": "vpc-1",
+            "ssh_key_name": "retail",
+            "control_plane_load_balancer": "internal",
+            "bastion_disabled": False,
+        },
+        "profiles": _cluster_profiles("aws"),
+        "pools": [
+            {
+                "name": "control",
+                "control_plane": True,
+                "control_plane_as_worker": False,
+                "size": 1,
+                "instance_type": "m6i.large",
+                "subnets": {"eu-central-1a": "subnet-a"},
+            },
+            {
+                **_WORKERS,
+                "instance_type": "m6i.xlarge",
+                "capacity_type": "spot",
+                "spot_max_price": "0.30",
+                "azs": ["eu-central-1a"],
+                "subnets": {"eu-central-1a": "subnet-a"},
+                "root_device_size": 80,
+                "additional_security_groups": ["sg-1", "sg-2"],
+            },
+            {"name": "scaled", "size": 2, "min_size": 1, "max_size": 4, "instance_type": "m6i.large"},
+        ],
+    },
+    changes=(
+        *_CLUSTER_CHANGES,
+        Change("cloud_config.bastion_disabled", "cloud_config.bastion_disabled", True),
+        Change("pools[].instance_type", "pools.workers.instance_type", "m6i.2xlarge"),
+        Change("pools[].capacity_type", "pools.workers.capacity_type", "on-demand"),
+        Change("pools[].spot_max_price", "pools.workers.spot_max_price", "0.45"),
+        Change("pools[].azs", "pools.workers.azs", ["eu-central-1b", "eu-central-1a"]),
+        Change("pools[].subnets", "pools.workers.subnets.eu-central-1a", "subnet-b"),
+        Change("pools[].root_device_size", "pools.workers.root_device_size", 120),
+        Change("pools[].additional_security_groups", "pools.workers.additional_security_groups", ["sg-2", "sg-3"]),
+    ),
+    not_compared={
+        **_CLUSTER_OPTIONS,
+        "cloud": NotCompared(Why.IMMUTABLE, "cloud", "vsphere"),
+        "cloud_account": NotCompared(Why.IMMUTABLE, "cloud_account", "aws-2"),
+        "cloud_config.region": NotCompared(Why.IMMUTABLE, "cloud_config.region", "eu-west-1"),
+        "cloud_config.vpc_id": NotCompared(Why.IMMUTABLE, "cloud_config.vpc_id", "vpc-2"),
+        "cloud_config.ssh_key_name": NotCompared(Why.IMMUTABLE, "cloud_config.ssh_key_name", "other"),
+        "cloud_config.control_plane_load_balancer": NotCompared(
+            Why.IMMUTABLE, "cloud_config.control_plane_load_balancer", "Internet-facing"
+        ),
+    },
+)
+
+_SIZE = {"num_cpus": 4, "memory_mib": 8192, "disk_gib": 60}
+_PLACEMENT = {"cluster": "compute-1", "datastore": "fast", "network": "clusters", "resource_pool": "palette"}
+
+VSPHERE_CLUSTER = Subject(
+    label="cluster on vsphere",
+    module="cluster",
+    cloud="vsphere",
+    prepare=CLUSTER_NEEDS,
+    snapshot=_cluster,
+    base={
+        "description": "The plant",
+        "tags": {"team": "plants"},
+        "cloud": "vsphere",
+        "cloud_account": "vsphere",
+        "cloud_config": {
+            "datacenter": "plant",
+            "folder": "clusters",
+            "image_template_folder": "templates",
+            "control_plane_endpoint": {"host": "plant.example", "type": "DDNS", "ddns_search_domain": "example"},
+            "static_ip": False,
+            "ssh_keys": ["ssh-ed25519 AAAA one"],
+            "ntp_servers": ["ntp-1.example"],
+        },
+        "profiles": _cluster_profiles("vsphere"),
+        "pools": [
+            {
+                "name": "control",
+                "control_plane": True,
+                "control_plane_as_worker": False,
+                "size": 1,
+                "instance_type": {**_SIZE},
+                "placements": [{**_PLACEMENT}],
+            },
+            {
+                **_WORKERS,
+                "instance_type": {**_SIZE},
+                "placements": [{**_PLACEMENT, "static_ip_pool_uid": "0123456789abcdef01234567"}],
+            },
+            {
+                "name": "scaled",
+                "size": 2,
+                "min_size": 1,
+                "max_size": 4,
+                "instance_type": {**_SIZE},
+                "placements": [{**_PLACEMENT}],
+            },
+        ],
+    },
+    changes=(
+        *_CLUSTER_CHANGES,
+        Change("cloud_config.ssh_keys", "cloud_config.ssh_keys", ["ssh-ed25519 AAAA one", "ssh-ed25519 AAAA two"]),
+        Change("cloud_config.ntp_servers", "cloud_config.ntp_servers", ["ntp-2.example"]),
+        Change("pools[].instance_type.num_cpus", "pools.workers.instance_type.num_cpus", 8),
+        Change("pools[].instance_type.memory_mib", "pools.workers.instance_type.memory_mib", 16384),
+        Change("pools[].instance_type.disk_gib", "pools.workers.instance_type.disk_gib", 80),
+        Change("pools[].placements[].cluster", "pools.workers.placements.0.cluster", "compute-2"),
+        Change("pools[].placements[].resource_pool", "pools.workers.placements.0.resource_pool", "other"),
+        Change("pools[].placements[].datastore", "pools.workers.placements.0.datastore", "slow"),
+        Change("pools[].placements[].network", "pools.workers.placements.0.network", "plants"),
+        Change(
+            "pools[].placements[].static_ip_pool_uid",
+            "pools.workers.placements.0.static_ip_pool_uid",
+            "76543210fedcba9876543210",
+        ),
+    ),
+    not_compared={
+        **_CLUSTER_OPTIONS,
+        "cloud": NotCompared(Why.IMMUTABLE, "cloud", "aws"),
+        "cloud_account": NotCompared(Why.IMMUTABLE, "cloud_account", "vsphere-2"),
+        "cloud_config.datacenter": NotCompared(Why.IMMUTABLE, "cloud_config.datacenter", "other"),
+        "cloud_config.folder": NotCompared(Why.IMMUTABLE, "cloud_config.folder", "other"),
+        "cloud_config.image_template_folder": NotCompared(Why.IMMUTABLE, "cloud_config.image_template_folder", "other"),
+        "cloud_config.control_plane_endpoint.host": NotCompared(
+            Why.IMMUTABLE, "cloud_config.control_plane_endpoint.host", "other.example"
+        ),
+        "cloud_config.control_plane_endpoint.type": NotCompared(
+            Why.IMMUTABLE, "cloud_config.control_plane_endpoint.type", "VIP"
+        ),
+        "cloud_config.control_plane_endpoint.ddns_search_domain": NotCompared(
+            Why.IMMUTABLE, "cloud_config.control_plane_endpoint.ddns_search_domain", "other.example"
+        ),
+        "cloud_config.static_ip": NotCompared(Why.IMMUTABLE, "cloud_config.static_ip", True),
+    },
+)
+
+SUBJECTS: tuple[Subject, ...] = (PROJECT, AWS_ACCOUNT, VSPHERE_ACCOUNT, PROFILE, AWS_CLUSTER, VSPHERE_CLUSTER)
+CLUSTERS = (AWS_CLUSTER, VSPHERE_CLUSTER)
 
 
 def options(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
