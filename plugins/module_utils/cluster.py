@@ -423,10 +423,9 @@ class Cluster(Resource):
         }
         return self.client.create(f"/v1/spectroclusters/{self.cloud.name}", body)
 
-    def differs(self, before: Values, after: Values) -> bool:
-        # Secrets of a cluster are the values of sensitive variables; without one there is nothing to send always.
-        changed = bool(changed_fields(self.table(), before, after))
-        return changed or (self.params["update_secrets"] == "always" and bool(self.secret_variables))
+    def sends_secrets(self) -> bool:
+        # Secrets of a cluster are the values of sensitive variables; without one there is nothing to send.
+        return super().sends_secrets() and bool(self.secret_variables)
 
     def pending(self, raw: dict[str, Any]) -> bool:
         return bool(self.params["approve_repave"]) and repave_state(raw) == "Pending"
@@ -454,7 +453,7 @@ class Cluster(Resource):
             self.client.put(config + "/clusterConfig", {"clusterConfig": cluster_config})
         if "pools" in changed:
             self._update_pools(config, raw, before["pools"], after["pools"])
-        secrets = self.params["update_secrets"] == "always" and bool(self.secret_variables)
+        secrets = self.sends_secrets()
         if "profiles" in changed or secrets:
             self._update_profiles(path, raw, before["profiles"], after["profiles"], secrets)
 

@@ -227,9 +227,12 @@ class Resource:
         return after
 
     def differs(self, before: Values, after: Values) -> bool:
-        secrets_sent = self.params.get("update_secrets") == "always"
         fields = [field for field in self.table() if not field.secret]
-        return bool(changed_fields(fields, public(fields, before), public(fields, after))) or secrets_sent
+        return bool(changed_fields(fields, public(fields, before), public(fields, after))) or self.sends_secrets()
+
+    def sends_secrets(self) -> bool:
+        """Whether secrets are sent to an object that is there, whatever else changes."""
+        return bool(self.params.get("update_secrets") == "always")
 
     def make(self, after: Values) -> tuple[str, dict[str, Any] | None]:
         """Creates the object. Returns its uid, and the API's object where it turned out to be there already."""
