@@ -11,9 +11,11 @@ Handlers are plain functions, run one at a time, each in one transaction; they n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -100,5 +102,12 @@ def visible(body: dict[str, Any]) -> dict[str, Any]:
 
 def raw(content: str | bytes, media_type: str, file_name: str = "") -> Response:
     """An answer that is a file."""
-    headers = {"Content-Disposition": f'attachment; filename="{file_name}"'} if file_name else {}
+    headers = {"Content-Disposition": _attachment(file_name)} if file_name else {}
     return Response(content, media_type=media_type, headers=headers)
+
+
+def _attachment(file_name: str) -> str:
+    """A file name as a header may hold it (RFC 6266), since names of objects are free text."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", file_name)
+    full = "" if plain == file_name else f"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return f'attachment; filename="{plain}"{full}'
