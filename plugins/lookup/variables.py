@@ -62,8 +62,7 @@ class LookupModule(LookupBase):
         return [{shown: self._value(name, known[name]) for name, shown in sorted(names.items())}]
 
     def _value(self, name: str, value: Any) -> Any:
-        assert self._templar is not None  # a lookup that runs has one
         try:
-            return self._templar.template(value)
+            return self._templar.template(value)  # type: ignore[union-attr]  # a lookup that runs has one
         except Exception as error:
             raise AnsibleLookupError(f"The variable {name} cannot be read: {error}") from error
