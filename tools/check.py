@@ -343,7 +343,8 @@ def matrix_part(release: Release) -> Part:
         if release.prerelease:
             log.part.notes.append(f"{release.version} is a pre-release")
         skipped: list[str] = [word for name in release.unreachable for word in ("--skip-test", name)]
-        counts = ansible_test_sanity(log, environment, [*skipped, *arguments])
+        # one Python here: all of them are tried with the release in .venv
+        counts = ansible_test_sanity(log, environment, ["--python", python_release(environment), *skipped, *arguments])
         if release.unreachable:
             names = ", ".join(release.unreachable)
             log.part.notes.append(f"sanity tests left out, they fetch from a host that may not be reached: {names}")
@@ -359,6 +360,11 @@ def core_release() -> str:
     """The release of ansible-core in .venv: the line that everything is tested with."""
     code = "import ansible.release as release; print('.'.join(release.__version__.split('.')[:2]))"
     return subprocess.check_output([tool("python"), "-c", code], text=True).strip()
+
+
+def python_release(environment: str) -> str:
+    code = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
+    return subprocess.check_output([tool("python", environment), "-c", code], text=True).strip()
 
 
 def parts() -> list[Part]:
