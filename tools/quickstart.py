@@ -133,7 +133,6 @@ def environment(plane: Plane, folder: Path) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
-        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
         "ANSIBLE_FORCE_COLOR": str(sys.stdout.isatty()),
         "EXAMPLE_WAIT_INTERVAL": "2",
         "PALETTE_API_URL": plane.url,

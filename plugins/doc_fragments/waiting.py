@@ -16,6 +16,12 @@ options:
       - At the end the task fails and says what keeps the cluster back; the cluster itself goes on.
     type: int
     default: 3600
+  unhealthy_timeout:
+    description:
+      - Seconds for which a cluster may be unhealthy with no change before the wait for it is given up, V(0) for as long
+        as O(wait_timeout). So a cluster that cannot come about does not hold up those that are waited for with it.
+    type: int
+    default: 600
   wait_interval:
     description: Seconds between two looks. All that wait in a run share each look.
     type: int

@@ -53,10 +53,13 @@ def account_uid(client: Client, run: Run, name: str, cloud: str, check_mode: boo
     if foretold:
         found = dict(foretold["spec"], uid="") if foretold["spec"] else None
     if found is None:
+        known = [item["name"] for item in index.entries()]
+        if check_mode:
+            known += [spec["name"] for spec in run.predictions(key)]
         raise unknown(
             "cloud account",
             name,
-            [item["name"] for item in index.entries()],
+            known,
             "Make it with paletteops.modes.cloud_account.",
         )
     if found.get("cloud") != cloud:

@@ -439,7 +439,7 @@ class Cluster(Resource):
                 reasons = wait.repave_reasons(self.client, raw["metadata"]["uid"])[1]
                 raise PaletteError(
                     f"The cluster '{self.name}' waits for somebody to approve a repave, and takes no changes until "
-                    f"then: {'; '.join(reasons)}. Set approve_repave: true to approve it."
+                    f"then: {'; '.join(reasons)}. {wait.APPROVE}."
                 )
             self.client.patch(path + "/repave/approve")
         changed = changed_fields(self.table(), before, after)
@@ -520,7 +520,7 @@ class Cluster(Resource):
             return {"repave": {"state": "Approved", "reasons": reasons}}
         self.session.warn(
             f"The cluster '{self.name}' takes the change only after its nodes are repaved, and waits for approval: "
-            f"{'; '.join(reasons)}. Set approve_repave: true to approve it."
+            f"{'; '.join(reasons)}. {wait.APPROVE}."
         )
         return {"repave": {"state": "Pending", "reasons": reasons}}
 

@@ -216,7 +216,8 @@ class ClusterProfile(Resource):
         if wanted["packs"] is not None:
             wanted["packs"] = [self._wanted_pack(pack, kept.get(pack["name"])) for pack in wanted["packs"]]
         if wanted["variables"] is not None:
-            wanted["variables"] = [self._wanted_variable(item) for item in wanted["variables"]]
+            known = {item["name"]: item for item in (before or {}).get("variables") or []}
+            wanted["variables"] = [self._wanted_variable(item, known.get(item["name"])) for item in wanted["variables"]]
         return wanted
 
     def _wanted_pack(self, pack: Values, before: Values | None) -> Values:
@@ -255,9 +256,12 @@ class ClusterProfile(Resource):
         untouched = old is not None and same(PACK_VALUES, old, before.get("values") or "")
         return new if untouched else None
 
-    def _wanted_variable(self, item: Values) -> Values:
+    def _wanted_variable(self, item: Values, before: Values | None) -> Values:
         item = dict(item)
-        if item.get("is_sensitive") and item.get("default_value") is not None:
+        sensitive = item.get("is_sensitive")
+        if sensitive is None:
+            sensitive = (before or {}).get("is_sensitive")
+        if sensitive and item.get("default_value") is not None:
             self.secret_defaults[item["name"]] = item.pop("default_value")
             self.session.hide(self.secret_defaults[item["name"]])
         return item

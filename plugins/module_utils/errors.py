@@ -64,6 +64,8 @@ def hint(name: str, known: Iterable[str]) -> str:
         return " There are none."
     if not close:
         return f" There are {len(set(names))} others, none of a similar name."
+    if len(close) == 1:
+        return f" Did you mean '{close[0]}'?"
     return f" Did you mean one of: {', '.join(close)}?"
 
 

@@ -247,6 +247,23 @@ def yaml_meaning(value: Any, what: str = "") -> Any:
         raise PaletteError(f"{what or 'The value'} is not valid YAML{where}: {problem}. Correct the text.") from None
 
 
+class _Readable(yaml.SafeDumper):
+    """Writes texts of several lines as they are read, not as one long line."""
+
+
+def _text_block(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Readable.add_representer(str, _text_block)
+
+
+def readable(values: Values) -> str:
+    """Values as YAML for a diff, so that a changed line of a text shows as a changed line."""
+    text: str = yaml.dump(values, Dumper=_Readable, default_flow_style=False, sort_keys=False, width=120)
+    return text
+
+
 # --- comparison ---
 
 

@@ -23,6 +23,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     merge,
     missing,
     public,
+    readable,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, Result, Session, Spec
 from ansible_collections.paletteops.modes.plugins.module_utils.run import ABSENCE_HOLDS, Index
@@ -297,8 +298,8 @@ class Resource:
         if self.session.diff:
             header = f"{self.title}{' in project ' + self.scope if self.scope else ''}"
             result["diff"] = {
-                "before": public(self.table(), before) if before is not None else "",
-                "after": public(self.table(), after) if after is not None else "",
+                "before": readable(public(self.table(), before)) if before is not None else "",
+                "after": readable(public(self.table(), after)) if after is not None else "",
                 "before_header": header,
                 "after_header": header,
             }

@@ -16,10 +16,14 @@ from ansible_collections.paletteops.modes.plugins.module_utils.operation import 
 WAIT_SPEC: Spec = {
     "wait_timeout": {"type": "int", "default": 3600},
     "wait_interval": {"type": "int", "default": 10},
+    "unhealthy_timeout": {"type": "int", "default": 600},
 }
 
 #: States on the way to Running. Any other is not going to become it (Terraform provider, cluster_common_crud.go).
 UNDERWAY = frozenset({"", "Unknown", "Pending", "Provisioning", "Importing", "Running"})
+
+#: The way out of a repave that waits, for the option and for the inventory.
+APPROVE = "Set approve_repave (palette_approve_repave in an inventory) to true to approve it"
 
 #: Seconds between two lines of progress for a cluster whose state stays the same.
 PROGRESS = 30.0
@@ -107,6 +111,7 @@ class Waiter:
         self.name = name
         self.timeout = int(session.params["wait_timeout"])
         self.interval = int(session.params["wait_interval"])
+        self.patience = int(session.params["unhealthy_timeout"])
 
     def _poll(self, since: float) -> dict[str, Any] | None:
         answer = self.session.run.poll(
@@ -122,6 +127,7 @@ class Waiter:
         since = self.session.run.submitted(key(self.client), self.uid, self.name)
         deadline = max(since + self.timeout, time.time() + self.interval)
         shown, shown_at = "", time.time()
+        unhealthy, unhealthy_at = "", time.time()
         last: dict[str, Any] = {}
         while True:
             known = self._poll(since)
@@ -134,8 +140,13 @@ class Waiter:
                     raise self._error(f"is {known['state']} and will not become Running", last)
                 if known["repave"] == "Pending":
                     reasons = "; ".join(repave_reasons(self.client, self.uid)[1])
+                    raise self._error(f"waits for somebody to approve a repave: {reasons}. {APPROVE}", last)
+                if known["health"] != "Unhealthy" or words(known) != unhealthy:
+                    unhealthy, unhealthy_at = words(known), time.time()
+                elif self.patience and time.time() - unhealthy_at >= self.patience:
                     raise self._error(
-                        f"waits for somebody to approve a repave: {reasons}. Set approve_repave: true to approve it",
+                        f"has been unhealthy for unhealthy_timeout, {self.patience} s, with no change. Mend what is "
+                        "named here, then run again",
                         last,
                     )
                 if words(known) != shown or time.time() - shown_at >= PROGRESS:

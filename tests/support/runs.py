@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from support.collection import NAME, tree
 from support.plane import RunningPlane
@@ -76,8 +77,9 @@ class Outcome:
 
     @property
     def diff(self) -> Values:
-        found: Values = self.result["diff"]
-        return found
+        """The diff as data; tasks give it as YAML, to be read."""
+        shown: Values = self.result["diff"]
+        return {key: yaml.safe_load(text) or "" if key in ("before", "after") else text for key, text in shown.items()}
 
     @property
     def writes(self) -> list[str]:
@@ -315,6 +317,20 @@ class Ansible:
     def forget_requests(self) -> None:
         with self.plane.controls() as controls:
             forget(controls)
+
+
+def assert_quartet(quartet: Sequence[Outcome]) -> None:
+    """Check mode says changed, the run is changed, then neither is; check mode foretold what the run did."""
+    foretold, done, *again = quartet
+    assert foretold.changed, "check mode does not see the difference"
+    assert not foretold.writes, f"check mode wrote: {foretold.writes}"
+    assert done.changed
+    assert done.writes, "it is reported as changed, and nothing was sent"
+    assert foretold.diff == done.diff
+    assert done.diff["before"] != done.diff["after"]
+    for outcome in again:
+        assert not outcome.changed, f"the second run differs: {outcome.diff}"
+        assert not outcome.writes, f"nothing was to do, and this was sent: {outcome.writes}"
 
 
 class Api:

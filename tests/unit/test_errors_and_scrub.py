@@ -38,7 +38,7 @@ def test_where_there_are_none_that_is_said() -> None:
 
 def test_an_unknown_name_with_the_way_out() -> None:
     error = unknown("project", "shop", ["shops"], "Make it.")
-    assert error.message == "There is no project named 'shop'. Did you mean one of: shops? Make it."
+    assert error.message == "There is no project named 'shop'. Did you mean 'shops'? Make it."
 
 
 def test_findings_stand_apart() -> None:
