@@ -116,10 +116,9 @@ def summary(clusters: Mapping[str, Variables], left: Collection[str], check_mode
     problems = {host: _problem(results[host], host in left) for host in clusters}
     if not any(problems.values()) and not all(results.values()):
         return []
-    handled = [host for host in clusters if results[host] or problems[host]]
-    rows = [_row(host, clusters[host], results[host], problems[host], check_mode) for host in handled]
+    rows = [_row(host, clusters[host], results[host], problems[host], check_mode) for host in clusters]
     lines = _table([COLUMNS, *rows])
-    for host in handled:
+    for host in clusters:
         text = problems[host]
         if text:
             lines.append(f"{host}: {text if len(text) <= PROBLEM else text[: PROBLEM - 3] + '...'}")
@@ -142,12 +141,13 @@ def _row(host: str, variables: Variables, results: dict[str, Any], problem: str,
     known = (results.get("ready") or {}).get("cluster") or {}
     nodes = known.get("nodes")
     state = str(known.get("state") or ("failed" if problem else _done(results, check_mode)))
+    health = "repave waits" if known.get("repave") == "Pending" else str(known.get("health") or "")
     return (
         cluster_name(host, variables),
         str(variables.get(PREFIX + "mode") or ""),
         str(variables.get(PREFIX + "cloud") or ""),
         state,
-        str(known.get("health") or ""),
+        health,
         "" if nodes is None else f"{known.get('healthy_nodes')}/{nodes}",
         str(known.get("seconds", "")),
     )
@@ -155,6 +155,8 @@ def _row(host: str, variables: Variables, results: dict[str, Any], problem: str,
 
 def _done(results: dict[str, Any], check_mode: bool) -> str:
     """What came of a cluster that was not waited for."""
+    if not results:
+        return "not reached"  # with serial, when an earlier one failed
     if not results["cluster"]["changed"]:
         return "gone" if "gone" in results else "unchanged"
     doing = "deletion" if "gone" in results else "change"

@@ -332,7 +332,14 @@ def test_the_summary_waits_for_the_last_cluster_unless_one_has_failed() -> None:
     assert summary({"a": done, "b": AWS}, ["a", "b"], check_mode=False) == []
     failed = {**AWS, "palette__cluster": {"failed": True, "msg": "no"}}
     lines = summary({"a": failed, "b": AWS}, ["a", "b"], check_mode=False)
-    assert [line.split()[0] for line in lines] == ["cluster", "a", "a:"]
+    assert [line.split()[0] for line in lines] == ["cluster", "a", "b", "a:"]
+    assert lines[2].endswith("not reached")
+
+
+def test_the_summary_shows_a_repave_that_waits_in_place_of_the_health() -> None:
+    waiting = {"failed": True, "msg": "approve it", "cluster": {**READY["cluster"], "repave": "Pending"}}  # type: ignore[dict-item]
+    lines = summary({"a": {**AWS, "palette__cluster": SUBMITTED, "palette__ready": waiting}}, ["a"], check_mode=False)
+    assert "repave waits" in lines[1]
 
 
 @pytest.mark.parametrize(
