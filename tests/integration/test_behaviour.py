@@ -312,6 +312,15 @@ def test_a_changed_secret_reaches_the_plane(ansible: Ansible) -> None:
     assert unvalidated.changed
 
 
+def test_a_variable_that_is_sensitive_on_the_plane_is_so_for_a_task_that_does_not_say_it(ansible: Ansible) -> None:
+    spec = {"name": "p", "variables": [{"name": "token", "default_value": "canary-unsaid"}]}
+    _, done, again = run(
+        ansible, ("cluster_profile", PROFILE.named("p")), ("cluster_profile", spec), ("cluster_profile", spec)
+    )
+    assert "canary" not in str(done.result)
+    assert not again.changed
+
+
 # --- check mode across the tasks of a run ---
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import pytest
 from support.project import Project
-from support.runs import Outcome, Step, Values
+from support.runs import Outcome, Step, Values, assert_quartet
 from support.specs import SUBJECTS, Subject
-from test_options import assert_quartet
 
 WAYS = ("action", "module")
 

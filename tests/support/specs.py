@@ -67,7 +67,7 @@ class NotCompared:
     note: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
     """A resource, on one cloud where clouds differ."""
 
@@ -298,7 +298,7 @@ PROFILE = Subject(
                 "immutable": False,
                 "is_sensitive": False,
             },
-            {"name": "port", "format": "number", "default_value": "80"},
+            {"name": "port", "format": "number", "default_value": "80", "is_sensitive": False},
             {"name": "token", "is_sensitive": True, "default_value": "canary-default"},
         ],
         "packs": PROFILE_PACKS,
