@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paletteops_plane import limits
 from support.api import Api
 from support.description import REPOSITORY, Description
 from support.plane import RunningPlane
+
+from paletteops_plane import limits
 
 CLIENT = REPOSITORY / "plugins" / "module_utils" / "ratelimit.py"
 

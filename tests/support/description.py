@@ -22,6 +22,7 @@ VENDORS = REPOSITORY.parent / "shared" / "specs" / "palette-api-4.8.json"
 Schema = dict[str, Any]
 
 _BASE = "urn:description"
+_ERROR: Schema = {"$ref": "#/definitions/v1Error"}
 _INTEGERS = {"int8": 7, "int32": 31, "int64": 63}
 
 
@@ -80,6 +81,8 @@ class Description:
         )
         self._formats = FormatChecker(())
         self._formats.checks("date-time")(_is_point_in_time)
+        # By the identity of their schemas, which are held here so that no other takes its place.
+        self._validators: dict[int, tuple[Schema, Draft4Validator]] = {}
 
     @classmethod
     def load(cls, path: Path) -> Description:
@@ -108,7 +111,10 @@ class Description:
 
     def violations(self, schema: Schema, value: Any) -> list[str]:
         """What in the value breaks the schema; a field that the schema lacks counts too."""
-        validator = Draft4Validator(_strict(schema), registry=self._registry, format_checker=self._formats)
+        if id(schema) not in self._validators:
+            made = Draft4Validator(_strict(schema), registry=self._registry, format_checker=self._formats)
+            self._validators[id(schema)] = (schema, made)
+        validator = self._validators[id(schema)][1]
         errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
         return [f"{'.'.join(map(str, error.absolute_path)) or 'body'}: {error.message[:200]}" for error in errors]
 
@@ -138,7 +144,7 @@ class Description:
         if not content_type.startswith("application/json"):
             return [f"an error came as {content_type!r}, not as JSON"]
         value = json.loads(content)
-        found = self.violations({"$ref": "#/definitions/v1Error"}, value)
+        found = self.violations(_ERROR, value)
         for field in ("code", "message", "ref"):
             if not isinstance(value, dict) or not value.get(field):
                 found.append(f"an error without {field}: {str(value)[:200]}")
