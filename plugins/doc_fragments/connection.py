@@ -47,6 +47,7 @@ options:
     default: 5
 requirements:
   - urllib3
+  - PyYAML
 notes:
   - Runs in the controller's own process, and as an ordinary module where the task is asynchronous or delegated to
     another machine.

@@ -22,6 +22,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
     PaletteError,
     UncertainError,
     UnreachableError,
+    library_missing,
     unknown,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.ratelimit import RateLimit
@@ -100,10 +101,7 @@ class Client:
 
     def __init__(self, connection: Connection, run: Run, check_mode: bool = False) -> None:
         if URLLIB3_ERROR:
-            raise PaletteError(
-                f"The Python library urllib3 is needed and cannot be imported ({URLLIB3_ERROR}). "
-                "Install it for the Python that runs this: python -m pip install urllib3."
-            )
+            raise library_missing("urllib3", URLLIB3_ERROR)
         self.connection = connection
         self.run = run
         self.check_mode = check_mode

@@ -75,6 +75,14 @@ def unknown(kind: str, name: str, known: Iterable[str], way_out: str = "", **det
     return PaletteError(f"{text} {way_out}".strip(), **details)
 
 
+def library_missing(name: str, why: str, needed_for: str = "") -> PaletteError:
+    """The error for a Python library that cannot be imported; ``why`` is what the import said."""
+    return PaletteError(
+        f"The Python library {name} is needed{needed_for} and cannot be imported ({why}). "
+        f"Install it for the Python that runs this: python -m pip install {name}."
+    )
+
+
 def first_line(text: str | None) -> str:
     """The first line of a text, for messages that must stay on one."""
     return (text or "").strip().split("\n", 1)[0]

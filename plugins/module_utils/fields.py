@@ -17,8 +17,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
-import yaml
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, first_line
+
+try:
+    import yaml
+
+    YAML_ERROR: str | None = None
+except ImportError as error:
+    YAML_ERROR = str(error)
 
 Values = dict[str, Any]
 
@@ -247,20 +253,17 @@ def yaml_meaning(value: Any, what: str = "") -> Any:
         raise PaletteError(f"{what or 'The value'} is not valid YAML{where}: {problem}. Correct the text.") from None
 
 
-class _Readable(yaml.SafeDumper):
-    """Writes texts of several lines as they are read, not as one long line."""
-
-
-def _text_block(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Readable.add_representer(str, _text_block)
-
-
 def readable(values: Values) -> str:
-    """Values as YAML for a diff, so that a changed line of a text shows as a changed line."""
-    text: str = yaml.dump(values, Dumper=_Readable, default_flow_style=False, sort_keys=False, width=120)
+    """Values as YAML for a diff, with texts of several lines as lines, so that a changed one shows as a changed line."""
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def write(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, write)
+    text: str = yaml.dump(values, Dumper=Dumper, default_flow_style=False, sort_keys=False, width=120)
     return text
 
 

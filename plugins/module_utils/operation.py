@@ -13,7 +13,8 @@ from typing import Any, Callable, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT, Client, Connection
-from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, summary
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, library_missing, summary
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import YAML_ERROR
 from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER, Run
 
 try:
@@ -103,6 +104,8 @@ def session_of(
     warn: Callable[[str], None],
     hide: Callable[[str], None],
 ) -> Session:
+    if YAML_ERROR:
+        raise library_missing("PyYAML", YAML_ERROR)
     run = Run(folder)
     connection = Connection.of(params) if operation.connects else Connection("http://none.invalid", "none")
     client = Client(connection, run, check_mode)
@@ -170,10 +173,7 @@ def shape(query: str | None) -> Callable[[list[dict[str, Any]]], Any]:
     if not query:
         return lambda items: items
     if JMESPATH_ERROR:
-        raise PaletteError(
-            f"The option query needs the Python library jmespath, which cannot be imported ({JMESPATH_ERROR}). "
-            "Install it for the Python that runs this: python -m pip install jmespath."
-        )
+        raise library_missing("jmespath", JMESPATH_ERROR, " by the option query")
     try:
         expression = jmespath.compile(query)
     except jmespath.exceptions.JMESPathError as error:
