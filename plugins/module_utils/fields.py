@@ -254,7 +254,7 @@ def yaml_meaning(value: Any, what: str = "") -> Any:
 
 
 def readable(values: Values) -> str:
-    """Values as YAML for a diff, with texts of several lines as lines, so that a changed one shows as a changed line."""
+    """Values as YAML for a diff. Texts of several lines are written as lines: a changed one shows as a changed line."""
 
     class Dumper(yaml.SafeDumper):
         pass
