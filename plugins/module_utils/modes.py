@@ -295,10 +295,9 @@ def _public(variable: Variable, value: Any) -> Any:
 def _value_findings(variable: Variable, value: Any) -> Iterator[Finding]:
     """Misspelt keys and values of the wrong type, down to the last item."""
     name = PREFIX + variable.name
-    unknown_keys = list(_unknown_keys(variable.spec, value, name))
-    for where, key, known in unknown_keys:
-        yield Finding(name, f"There is no {where}{key}.", hint(key, known).strip())
-    if unknown_keys:
+    wrong = list(_wrong_keys(name, variable.spec, value, name))
+    yield from wrong
+    if wrong:
         return
     for error in _type_errors({variable.name: variable.spec}, {variable.name: value}):
         yield Finding(name, f"{name}: {error}.", "Correct it.", _public(variable, value))
@@ -307,20 +306,35 @@ def _value_findings(variable: Variable, value: Any) -> Iterator[Finding]:
             yield from _shared_findings(variable, variable.items, number, item)
 
 
-def _unknown_keys(spec: dict[str, Any], value: Any, where: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Keys that an argument spec does not know, as where they are, the key, and the keys there are."""
+def _wrong_keys(variable: str, spec: dict[str, Any], value: Any, where: str) -> Iterator[Finding]:
+    """Keys that an argument spec does not know, and what stands where a map with keys belongs, at any depth."""
     options = spec.get("options")
-    if not options:
+    if not options or value is None:
         return
-    for number, item in enumerate(value if isinstance(value, list) else [value]):
-        if not isinstance(item, dict):
+    if isinstance(value, str):
+        return  # Ansible reads lists and maps in texts, or refuses them
+    several = spec["type"] == "list"
+    if several and not isinstance(value, list):
+        yield Finding(variable, f"{where} is of type {type(value).__name__}, and a list belongs there.", "Correct it.")
+        return
+    for number, item in enumerate(value if several else [value]):
+        own = f"{where}.{_called(item, number)}" if several else where
+        if isinstance(item, str):
             continue
-        own = f"{where}.{item.get('name') or number}." if isinstance(value, list) else f"{where}."
+        if not isinstance(item, dict):
+            yield Finding(variable, f"{own} is of type {type(item).__name__}, and a map belongs there.", "Correct it.")
+            continue
         for key, content in item.items():
-            if key not in options:
-                yield own, str(key), sorted(options)
+            if key in options:
+                yield from _wrong_keys(variable, options[key], content, f"{own}.{key}")
             else:
-                yield from _unknown_keys(options[key], content, own + str(key))
+                yield Finding(variable, f"There is no {own}.{key}.", hint(str(key), options).strip())
+
+
+def _called(item: Any, number: int) -> Any:
+    """How an item of a list is called in messages: by its name, or else its place."""
+    name = item.get("name") if isinstance(item, dict) else None
+    return name if isinstance(name, str) and name else number
 
 
 def _type_errors(spec: Spec, values: Values) -> list[str]:
@@ -339,14 +353,13 @@ def _shared_findings(variable: Variable, resource: type[Resource], number: int, 
     name = PREFIX + variable.name
     if not isinstance(item, dict):
         return  # the type of the list's items is refused already
-    where = f"{name}.{item.get('name') or number}"
+    where = f"{name}.{_called(item, number)}"
     spec: Spec = dict(resource_operation(resource).options)
     if not resource.tenant:
         spec["project"] = {"type": "str"}
-    unknown_keys = list(_unknown_keys({"options": spec}, item, where))
-    for place, key, known in unknown_keys:
-        yield Finding(name, f"There is no {place}{key}.", hint(key, known).strip())
-    if unknown_keys:
+    wrong = list(_wrong_keys(name, {"type": "dict", "options": spec}, item, where))
+    yield from wrong
+    if wrong:
         return
     for error in _type_errors(spec, item):
         yield Finding(name, f"{where}: {error}.", "Correct it.")
@@ -401,7 +414,8 @@ def check_inventory(session: Session) -> Result:
     return {"changed": False}
 
 
-#: A cluster's variables hold secrets among much that is not: the findings are made so that none is in them.
+#: A cluster's variables hold secrets among much that is not. Were the option a secret of the spec, every value would be
+#: masked wherever it is shown, names and numbers too. So the findings hold none that may be secret.
 INVENTORY_CHECK = Operation(
-    {"variables": {"type": "dict", "required": True, "no_log": True}}, check_inventory, connects=False, discreet=True
+    {"variables": {"type": "dict", "required": True, "no_log": False}}, check_inventory, connects=False
 )

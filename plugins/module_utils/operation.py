@@ -75,7 +75,6 @@ class Operation:
     """``run`` returns the task's result and raises PaletteError where it fails.
 
     connects   whether it calls the management plane
-    discreet   its options hold secrets among much that is not, and it keeps them out of its result by itself
     """
 
     options: Spec
@@ -83,7 +82,6 @@ class Operation:
     required_if: tuple[Any, ...] = ()
     mutually_exclusive: tuple[Any, ...] = ()
     connects: bool = True
-    discreet: bool = False
 
     @property
     def argument_spec(self) -> Spec:
@@ -134,8 +132,6 @@ class QuietModule(AnsibleModule):
 def run_module(operation: Operation) -> None:
     """A module's main: runs the operation in a process of its own."""
     module = QuietModule(operation)
-    if operation.discreet:
-        module.no_log_values.clear()
     try:
         session = session_of(
             operation,

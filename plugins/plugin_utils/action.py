@@ -95,8 +95,7 @@ class PaletteAction(ActionBase):
             validator = ArgumentSpecValidator(self.operation.argument_spec, **self.operation.constraints)
             arguments = plain(dict(self._task.args))
             validated = validator.validate(arguments)
-            if not self.operation.discreet:
-                secrets = {str(value) for value in validated._no_log_values if value}
+            secrets = {str(value) for value in validated._no_log_values if value}
             if validated.error_messages:
                 return scrubbed({"failed": True, "changed": False, "msg": self._refusal(validated)}, secrets)
             session = session_of(

@@ -8,14 +8,17 @@ import dataclasses
 import re
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+import yaml
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
 from ansible_collections.paletteops.modes.plugins.module_utils.modes import MODES, VARIABLES, check_cluster
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import resource_operation
 from ansible_collections.paletteops.modes.plugins.plugin_utils.inventory import shared_objects, summary
-from support.collection import REPOSITORY
+from hypothesis import given
+from support.collection import NAME, REPOSITORY
 
 Variables = dict[str, Any]
 
@@ -103,6 +106,17 @@ def test_role_and_playbooks_know_no_other_variables_than_the_table() -> None:
     used = {name for file in files for name in re.findall(r"\bpalette_(?!_)[a-z_]+\b", file.read_text("utf-8"))}
     groups = {"palette_clusters", "palette_makers", "palette_mode_", "palette_mode_controller"}
     assert used - {f"palette_{name}" for name in VARIABLES} == groups
+
+
+def test_the_foundation_hands_every_option_of_a_shared_object_to_its_module() -> None:
+    plays = yaml.safe_load((REPOSITORY / "playbooks" / "foundation.yml").read_text("utf-8"))
+    tasks = {key: task[key] for play in plays for task in play.get("tasks", []) for key in task}
+    for variable in VARIABLES.values():
+        if variable.items is not None:
+            scope = set() if variable.items.tenant else {"project"}
+            assert (
+                set(tasks[f"{NAME}.{variable.items.kind}"]) == set(resource_operation(variable.items).options) | scope
+            )
 
 
 def test_the_role_hands_every_option_of_a_cluster_to_the_module() -> None:
@@ -220,6 +234,27 @@ def test_no_finding_shows_a_secret(variables: Variables) -> None:
     findings = check_cluster(variables)
     assert findings
     assert CANARY not in str([dataclasses.asdict(finding) for finding in findings])
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "size", "cloud", "credentials", "packs", "state"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from([AWS, VSPHERE, AGENT]), st.dictionaries(st.sampled_from(sorted(VARIABLES)), ANYTHING, max_size=4)
+)
+def test_whatever_is_in_a_variable_is_a_finding_or_nothing(base: Variables, values: Variables) -> None:
+    for finding in check_cluster(changed(base, **values)):
+        assert finding.variable.startswith("palette_")
+        assert finding.rule and finding.way_out
 
 
 # --- shared objects of several clusters ---
