@@ -125,7 +125,7 @@ class Description:
         operation = self.find(method, path)
         if operation is None:
             return [f"{method} {path} is not described, yet it was answered with {status}"]
-        declared = {key for key in operation.data["responses"]}
+        declared = set(operation.data["responses"])
         if str(status) not in declared:
             return [f"{operation.name} answered {status}, declared are {sorted(declared)}"]
         schema = operation.data["responses"][str(status)].get("schema")

@@ -24,7 +24,8 @@ Step = dict[str, Any]
 
 STEP_KEYS = {
     "method", "path", "with", "scope", "query", "body", "status", "error", "reads", "absent", "save", "set", "expect",
-    "poll", "download", "kubeconfig", "after_seconds", "lacking", "later", "credentials", "inferred", "source", "unsent", "note",
+    "poll", "download", "kubeconfig", "after_seconds", "lacking", "later", "credentials", "inferred", "source",
+    "unsent", "note",
 }  # fmt: skip
 FLOW_KEYS = {"operation", "client", "source", "given", "clock", "calls"}
 
@@ -248,7 +249,7 @@ class Replay:
                 assert not missing, self._say(f"{read['field']} is not there: {missing[:3]} in {str(answer)[:1500]}")
             elif need == "each":
                 leaf = read["field"].rsplit(".", 1)[-1]
-                lost = [place for place in missing if place.endswith(f".{leaf}") or place.endswith(f"]{leaf}")]
+                lost = [place for place in missing if place.endswith((f".{leaf}", f"]{leaf}"))]
                 assert not lost, self._say(f"{read['field']} lacks at {lost[:3]}")
             if "values" in read:
                 values = fill(read["values"], self.names)
