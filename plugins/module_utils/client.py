@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import ssl
 import time
 import urllib.parse
 import urllib.request
@@ -81,15 +82,19 @@ class Connection:
                 f"api_url is '{url}', which is not the address of a management plane. "
                 "Give scheme and host, such as https://api.spectrocloud.com."
             )
+        if parts.path or parts.query or parts.fragment:
+            raise PaletteError(
+                f"api_url is '{url}', and the management API is at the top of its host. "
+                f"Give scheme and host alone: {parts.scheme}://{parts.netloc}."
+            )
         if parts.username or parts.password:
             raise PaletteError("api_url carries a user or a password. Take them out: api_key is what signs in.")
         known = {field.name for field in dataclasses.fields(cls)}
         values = {key: params[key] for key in known if params.get(key) is not None}
-        ca_path = values.get("ca_path")
-        if ca_path and not os.path.isfile(ca_path):
-            raise PaletteError(
-                f"ca_path is '{ca_path}', and there is no such file. Name a file of certificates in PEM."
-            )
+        for option, least in (("timeout", 1), ("retries", 0)):
+            if values.get(option, least) < least:
+                raise PaletteError(f"{option} is {values[option]}. Use {least} or more ({ENVIRONMENT[option]}).")
+        check_authorities(values.get("ca_path"))
         return cls(**dict(values, api_url=url, api_key=str(params["api_key"])))
 
 
@@ -313,10 +318,25 @@ class Client:
                 f"{url} did not answer within {self.connection.timeout} s. Look whether it runs and is reachable from "
                 "here, or raise timeout (PALETTE_TIMEOUT)."
             )
+        if url.startswith("http:") and isinstance(cause, urllib3.exceptions.ProtocolError):
+            return UnreachableError(
+                f"{url} broke the connection off: {said}. If it speaks TLS, write https in api_url."
+            )
         return UnreachableError(
             f"The management plane at {url} cannot be reached: {said}. Look whether it runs, whether api_url is right "
             "and whether a proxy is needed (HTTPS_PROXY, NO_PROXY)."
         )
+
+
+def check_authorities(path: str | None) -> None:
+    """Raises PaletteError where the file of trusted authorities is not what it should be."""
+    if not path:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # that of OpenSSL is one, too
+        problem = "there is no such file" if not os.path.isfile(path) else f"it cannot be read as certificates: {error}"
+        raise PaletteError(f"ca_path is '{path}', and {problem}. Name a file of certificates in PEM.") from None
 
 
 def root(error: BaseException) -> BaseException:

@@ -20,7 +20,7 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, summary
-from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, plain, session_of
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, misfit, plain, session_of
 from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER
 
 CENSORED = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
@@ -94,6 +94,9 @@ class PaletteAction(ActionBase):
         try:
             validator = ArgumentSpecValidator(self.operation.argument_spec, **self.operation.constraints)
             arguments = plain(dict(self._task.args))
+            wrong = misfit(self.operation.argument_spec, arguments)
+            if wrong:
+                return {"failed": True, "changed": False, "msg": wrong}
             validated = validator.validate(arguments)
             secrets = {str(value) for value in validated._no_log_values if value}
             if validated.error_messages:
