@@ -103,10 +103,25 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+#: Bytes of the largest body that is read. Manifests and values are the largest that clients send.
+LARGEST_BODY = 8 * 1024 * 1024
+
+
+async def _content(request: Request) -> bytes:
+    """The body of a request; 400 where it is larger than anything that is meant."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise ApiError("InvalidRequest", f"the body is larger than {LARGEST_BODY} bytes", {"bytes": LARGEST_BODY})
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         _limit(plane, request)
-        content = await request.body()
+        content = await _content(request)
         # In a transaction of its own: a request that is refused must not take back what time has brought.
         with plane.store.transaction():
             for bring_up_to_date in plane.before_request:

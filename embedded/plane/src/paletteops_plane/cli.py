@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
+import sqlite3
 import sys
 from contextlib import closing
 from datetime import timedelta
@@ -37,7 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
         return _serve(options)
     except (UsageError, StoreError) as error:
         print(f"paletteops-plane: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        print(f"paletteops-plane: {error.filename or _data(options)}: {error.strerror or error}", file=sys.stderr)
+    except sqlite3.DatabaseError as error:
+        print(
+            f"paletteops-plane: {_data(options)} is damaged: {error}; put a backup in its place (restore FILE)",
+            file=sys.stderr,
+        )
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,8 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, parents=[common], help=text)
         command.add_argument("file", type=Path, help="the backup")
-        if name == "restore":
-            command.add_argument("--replace", action="store_true", help="also where a data file exists")
+        command.add_argument("--replace", action="store_true", help="also where the file that is written exists")
     key = commands.add_parser("api-key", parents=[common], help="make another API key")
     key.add_argument("--name", required=True)
     key.add_argument("--expires-in", metavar="30d", help="a number with s, m, h or d; default: never")
@@ -101,7 +109,10 @@ def _print_routes() -> int:
 def _backup(options: argparse.Namespace) -> int:
     from paletteops_plane.store import backup
 
+    if options.file.exists() and not options.replace:
+        raise UsageError(f"{options.file} exists: name another file, or say --replace")
     backup(_data(options), options.file)
+    print(f"paletteops-plane: {_data(options)} is copied to {options.file}")
     return 0
 
 
@@ -113,6 +124,7 @@ def _restore(options: argparse.Namespace) -> int:
         raise UsageError(f"{data} exists: stop its plane and say --replace to put the backup in its place")
     with hold(data):
         restore(options.file, data)
+    print(f"paletteops-plane: {options.file} is in the place of {data}")
     return 0
 
 
@@ -147,11 +159,13 @@ def _serve(options: argparse.Namespace) -> int:
     from paletteops_plane.plane import Plane, Settings
     from paletteops_plane.server import listen, serve
 
-    if options.speed <= 0:
+    if not 0 < options.speed < math.inf:
         raise UsageError(f"--speed is {options.speed}: say a number above 0")
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    if options.ready_file and not options.ready_file.parent.is_dir():
+        raise UsageError(f"--ready-file is {options.ready_file}: there is no folder {options.ready_file.parent}")
     host, port = _address(options.listen)
     data = _data(options)
     try:

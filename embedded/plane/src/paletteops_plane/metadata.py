@@ -13,6 +13,9 @@ from paletteops_plane.errors import invalid
 from paletteops_plane.plane import Plane
 from paletteops_plane.store import Document
 
+#: Characters of a name; the description has no limit, and this keeps names in lists readable.
+LONGEST_NAME = 255
+
 
 def scoped(project: str, annotations: dict[str, str] | None = None) -> dict[str, str]:
     """Annotations with the scope by which clients tell a project's object from the tenant's."""
@@ -23,6 +26,12 @@ def required_name(metadata: dict[str, Any], what: str) -> str:
     name: str = metadata.get("name", "").strip()
     if not name:
         raise invalid(f"body.metadata.name: a {what} needs a name", field="body.metadata.name")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise invalid(
+            f"body.metadata.name: the name of a {what} has at most {LONGEST_NAME} characters, all of them printable",
+            field="body.metadata.name",
+            value=name[:LONGEST_NAME],
+        )
     return name
 
 

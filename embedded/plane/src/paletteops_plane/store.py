@@ -319,7 +319,7 @@ def schema_version(connection: sqlite3.Connection) -> int:
 def create_private(path: Path) -> None:
     """Make sure that the file exists and that nobody but its owner may read it; ``StoreError`` when it cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
     except OSError as error:
