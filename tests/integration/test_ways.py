@@ -13,7 +13,7 @@ import pytest
 from support.plane import RunningPlane
 from support.project import Project, faults, fresh_project
 from support.proxy import proxy
-from support.runs import Ansible, Api, Step, Values
+from support.runs import Ansible, Api, Step, Values, at_once
 from support.specs import AWS_ACCOUNT, namespace
 
 WAYS = ("action", "module")
@@ -194,30 +194,6 @@ def test_a_task_that_is_delegated_elsewhere_runs_there(project: Project, tmp_pat
 
 
 # --- many at once ---
-
-
-def at_once(ansible: Ansible, step: Step, count: int) -> list[Values]:
-    """The step in so many processes at the same time."""
-    runs = [
-        subprocess.Popen(
-            ansible.module_command(step.module),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ansible.environment(),
-        )
-        for _ in range(count)
-    ]
-    for run in runs:
-        assert run.stdin is not None
-        run.stdin.write(ansible.module_input(step))
-    for run in runs:  # all have started by now: they read their options when these are complete
-        assert run.stdin is not None
-        run.stdin.close()
-        run.stdin = None
-    outputs = [run.communicate(timeout=120) for run in runs]
-    return [json.loads(out) if out else {"failed": True, "msg": error} for out, error in outputs]
 
 
 ADD_ON: Values = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,20 @@ def add_gateway(plane: RunningPlane, name: str) -> None:
         store.add(other)
 
 
-@contextmanager
-def faults(plane: RunningPlane, *wanted: dict[str, Any]) -> Iterator[None]:
+def faults(plane: RunningPlane, *wanted: dict[str, Any]) -> AbstractContextManager[None]:
     """HTTP faults of a plane of the test's own, for the length of the block."""
+    return _faults(plane, [{"kind": "http", **fault} for fault in wanted])
+
+
+def infrastructure_faults(plane: RunningPlane, *wanted: dict[str, Any]) -> AbstractContextManager[None]:
+    """Faults of what stands behind a plane of the test's own, for the length of the block."""
+    return _faults(plane, [{"kind": "infrastructure", **fault} for fault in wanted])
+
+
+@contextmanager
+def _faults(plane: RunningPlane, wanted: list[dict[str, Any]]) -> Iterator[None]:
     with plane.controls() as controls:
         controls.headers["User-Agent"] = TEST_AGENT
-        controls.put("/faults", json=[{"kind": "http", **fault} for fault in wanted]).raise_for_status()
+        controls.put("/faults", json=wanted).raise_for_status()
         yield
         controls.put("/faults", json=[]).raise_for_status()

@@ -333,6 +333,30 @@ def assert_quartet(quartet: Sequence[Outcome]) -> None:
         assert not outcome.writes, f"nothing was to do, and this was sent: {outcome.writes}"
 
 
+def at_once(ansible: Ansible, step: Step, count: int) -> list[Values]:
+    """The step in so many processes at the same time."""
+    runs = [
+        subprocess.Popen(
+            ansible.module_command(step.module),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ansible.environment(),
+        )
+        for _ in range(count)
+    ]
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write(ansible.module_input(step))
+    for run in runs:  # all have started by now: they read their options when these are complete
+        assert run.stdin is not None
+        run.stdin.close()
+        run.stdin = None
+    outputs = [run.communicate(timeout=120) for run in runs]
+    return [json.loads(out) if out else {"failed": True, "msg": error} for out, error in outputs]
+
+
 class Api:
     """The plane itself, past the collection: to prepare, to change behind its back, to look at what came of it."""
 
