@@ -108,6 +108,7 @@ class Cluster(Resource):
         require_project(self.client)
         self.profile_uids: dict[str, str] = {}
         self.secret_variables: dict[str, dict[str, str]] = {}
+        self.attached_types: dict[str, str] = {}
         self.named_variables: dict[str, dict[str, str]] = {}
         self.sensitive: dict[str, set[str]] = {}
         self.updated_profiles = False
@@ -170,6 +171,7 @@ class Cluster(Resource):
         for template in raw["spec"].get("clusterProfileTemplates") or []:
             name = template.get("name")
             self.profile_uids[name] = template["uid"]
+            self.attached_types[name] = template.get("type") or ""
             wanted = named.get(name) or {}
             packs = {item["name"] for item in wanted.get("packs") or []}
             found.append(
@@ -369,6 +371,13 @@ class Cluster(Resource):
                     findings.append(
                         f"{where}.variables.{variable['name']} is required by the profile. Give it a value."
                     )
+        gone = sorted(set(attached) - {item["name"] for item in after.get("profiles") or []})
+        lost = [name for name in gone if self.attached_types.get(name) in INFRASTRUCTURE]
+        if lost and not infrastructure:
+            findings.append(
+                f"profiles.{lost[0]} brings the cluster's infrastructure, and cannot be detached. Name the profile "
+                "that takes its place, or delete the cluster."
+            )
         if before is None and len(infrastructure) != 1:
             named = " and ".join(f"'{name}'" for name in infrastructure) or "none"
             findings.append(
@@ -475,14 +484,20 @@ class Cluster(Resource):
         attached = {item["name"]: item["uid"] for item in raw["spec"].get("clusterProfileTemplates") or []}
         old = {item["name"]: item for item in before}
         gone = sorted(set(old) - {item["name"] for item in after})
-        if gone:
-            self.client.delete(path + "/profiles", body={"profileUids": [attached[name] for name in gone]})
+        # A cluster is never without its infrastructure: the profile that brings it is swapped, not detached.
+        swapped = next((name for name in gone if self.attached_types.get(name) in INFRASTRUCTURE), None)
+        detached = [attached[name] for name in gone if name != swapped]
+        if detached:
+            self.client.delete(path + "/profiles", body={"profileUids": detached})
         profiles, variables = [], []
         for item in after:
             name = item["name"]
             was = old.get(name)
             if was is None:
-                profiles.append(self._profile_body(item))
+                takes_over = swapped and self._profile_facts(name, item["version"])["type"] in INFRASTRUCTURE
+                profiles.append(
+                    self._profile_body(item, replaces=attached[swapped] if swapped and takes_over else None)
+                )
             elif was["version"] != item["version"] or was.get("packs") != item.get("packs"):
                 profiles.append(self._profile_body(item, replaces=attached[name]))
             elif was.get("variables") != item.get("variables") or (secrets and name in self.secret_variables):

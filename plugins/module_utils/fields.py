@@ -83,6 +83,9 @@ class Field:
         return {"list": [], "bool": False}.get(self.type, {} if self.type == "dict" and not self.fields else None)
 
 
+#: The API's numbers have 32 bits.
+LARGEST_INT = 2**31 - 1
+
 STATE = Field(
     "state",
     ("Whether the item is to be there. V(absent) takes it away; other items are left alone.",),
@@ -148,6 +151,31 @@ def argument_spec(fields: Iterable[Field]) -> dict[str, dict[str, Any]]:
             entry["default"] = "present"
         spec[field.name] = entry
     return spec
+
+
+def misfit(spec: dict[str, dict[str, Any]], values: Values, where: str = "") -> str | None:
+    """Where a map or a text is wanted and something of another kind is given, in a sentence that names it.
+
+    Ansible's own check trips over a number in place of a map, and takes a map in place of a text as its Python text.
+    """
+    for name, entry in spec.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        secret = entry.get("no_log") or any(sub.get("no_log") for sub in (entry.get("options") or {}).values())
+        listed = isinstance(value, (list, tuple)) and entry["type"] == "list"
+        kind = entry.get("elements", "str") if entry["type"] == "list" else entry["type"]
+        for item in value if listed else [value]:
+            given = type(item).__name__ if secret else show(item)
+            if kind == "dict" and isinstance(item, dict):
+                found = misfit(entry.get("options") or {}, item, f"{where}{name}.")
+                if found:
+                    return found
+            elif kind == "dict" and not (isinstance(item, str) and (item.lstrip()[:1] == "{" or "=" in item)):
+                return f"{where}{name} is {given}, and wants a map. Write it as name: value."
+            elif kind in ("str", "path") and isinstance(item, (dict, list, tuple)):
+                return f"{where}{name} is {given}, and wants a text."
+    return None
 
 
 def documentation(fields: Iterable[Field]) -> dict[str, Any]:
@@ -313,7 +341,9 @@ def merge(
         old = after.get(field.name)
         result: Any
         if field.type == "yaml":
-            yaml_meaning(new, name)
+            for document in yaml_meaning(new, name):
+                if not isinstance(document, dict):
+                    raise PaletteError(f"{name} is {show(document)}, and wants a map in YAML.")
             result = yaml_text(new)
         elif field.secret:
             result = new
@@ -324,9 +354,14 @@ def merge(
         elif field.fields:
             result = [complete(field.fields, item) for item in new]
         elif field.type == "dict":
+            for key, value in new.items():
+                if isinstance(value, (dict, list)):
+                    raise PaletteError(f"{name}.{key} is {show(value)}, and wants a text.")
             new = {str(key): "" if value is None else text(value) for key, value in new.items()}
             result = new if field.name in purge else dict(old or {}, **new)
         else:
+            if field.type == "int" and not 0 <= new <= LARGEST_INT:
+                raise PaletteError(f"{name} is {new}. Use a number from 0 to {LARGEST_INT}.")
             result = field.empty if new == "" else new
         if before is not None and (same(field, old, result) or (old is None and result == field.empty)):
             result = old
@@ -373,8 +408,9 @@ def missing(fields: Iterable[Field], values: Values, where: str = "") -> list[st
             if field.needed:
                 found.append(where + field.name)
         elif field.fields and field.type == "list":
-            for item in value:
-                found += missing(field.fields, item, f"{where}{field.name}.{item.get(field.key or 'name', '')}.")
+            for number, item in enumerate(value):
+                place = f".{item[field.key]}" if field.key else f"[{number}]"
+                found += missing(field.fields, item, f"{where}{field.name}{place}.")
         elif field.fields:
             found += missing(field.fields, value, f"{where}{field.name}.")
     return found

@@ -14,7 +14,7 @@ from typing import Any, Callable, NoReturn
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT, Client, Connection
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, library_missing, summary
-from ansible_collections.paletteops.modes.plugins.module_utils.fields import YAML_ERROR, show
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import YAML_ERROR
 from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER, Run
 
 try:
@@ -148,25 +148,6 @@ def run_module(operation: Operation) -> None:
         # A traceback could show a secret that a library was handed; a message is scrubbed like any result.
         module.fail_json(**summary(error))
     module.exit_json(**result)
-
-
-def misfit(spec: Spec, values: dict[str, Any], where: str = "") -> str | None:
-    """Where a map is wanted and something else is given, in a sentence. Ansible's own check trips over that."""
-    for name, entry in spec.items():
-        value = values.get(name)
-        if value is None or "options" not in entry:
-            continue
-        items = value if isinstance(value, (list, tuple)) and entry["type"] == "list" else [value]
-        for item in items:
-            if isinstance(item, dict):
-                found = misfit(entry["options"], item, f"{where}{name}.")
-                if found:
-                    return found
-            elif not isinstance(item, str):
-                secret = any(sub.get("no_log") for sub in entry["options"].values())
-                given = type(item).__name__ if secret else show(item)
-                return f"{where}{name} is {given}, and wants a map. Write it as name: value."
-    return None
 
 
 def plain(value: Any) -> Any:

@@ -217,13 +217,13 @@ class Resource:
         """What is to be. Raises before anything is written where it cannot be."""
         wanted = self.wanted(before)
         after = merge(self.table(), before, wanted, self.params.get("purge") or [], "")
-        if before is None:
-            lacking = missing(self.table(), after)
-            if lacking:
-                raise PaletteError(
-                    f"{self.title.capitalize()} does not exist yet, and to make it these options are missing: "
-                    f"{', '.join(lacking)}. Name them."
-                )
+        known = missing(self.table(), before) if before is not None else []
+        lacking = [name for name in missing(self.table(), after) if name not in known]
+        if lacking:
+            making = (
+                f"{self.title.capitalize()} does not exist yet, and to make it" if before is None else "For what is new"
+            )
+            raise PaletteError(f"{making} these options are missing: {', '.join(lacking)}. Name them.")
         self.check(before, after)
         return after
 

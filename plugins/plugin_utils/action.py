@@ -20,7 +20,8 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, summary
-from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, misfit, plain, session_of
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import misfit
+from ansible_collections.paletteops.modes.plugins.module_utils.operation import Operation, plain, session_of
 from ansible_collections.paletteops.modes.plugins.module_utils.run import RUN_FOLDER
 
 CENSORED = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"

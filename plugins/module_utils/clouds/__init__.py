@@ -16,7 +16,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds import aws, vsphere
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import Cloud
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, flatten, hint
-from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, argument_spec
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, argument_spec, misfit
 
 CLOUDS: dict[str, Cloud] = {cloud.name: cloud for cloud in (aws.AWS, vsphere.VSPHERE)}
 NAMES: tuple[str, ...] = tuple(sorted(CLOUDS))
@@ -84,6 +84,9 @@ def typed(cloud: str, aspect: str, values: Values, where: str) -> Values:
         findings.append(f"{where}.{key} {belongs}, and the cloud is {cloud}.{hint(key, own)}")
     if findings:
         raise PaletteError(flatten(findings))
+    wrong = misfit(argument_spec(fields), named, f"{where}.")
+    if wrong:
+        raise PaletteError(wrong)
     result = ArgumentSpecValidator(argument_spec(fields)).validate(named)
     if result.error_messages:
         raise PaletteError(f"{where}: {flatten(result.error_messages)}")

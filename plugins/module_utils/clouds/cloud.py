@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any, Callable
 
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values
@@ -153,6 +154,11 @@ def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
             )
     for pool in pools:
         where = f"pools.{pool['name']}"
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", str(pool["name"])):
+            findings.append(
+                f"{where}: the name of a pool is made of lower case letters, digits and hyphens, at most 63, with a "
+                "letter or digit at both ends. Name it so."
+            )
         size, least, most = pool.get("size"), pool.get("min_size"), pool.get("max_size")
         if size is None:
             continue
