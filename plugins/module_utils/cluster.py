@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from typing import Any
@@ -33,6 +34,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     changed_fields,
     decode,
     encode,
+    show,
     text,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
@@ -72,6 +74,16 @@ def clusters(client: Client) -> list[dict[str, Any]]:
     return [{"name": item["name"], "uid": item["uid"]} for item in answer["items"]]
 
 
+def name_findings(name: str) -> list[str]:
+    """What is wrong with the name of a new cluster."""
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+        return []
+    return [
+        f"name is '{show(name)}', and a cluster's name is made of lower case letters, digits and hyphens, at most 63, "
+        "with a letter or digit at both ends. Name it so."
+    ]
+
+
 def require_project(client: Client) -> None:
     if not client.scope:
         raise PaletteError(
@@ -106,6 +118,8 @@ class Cluster(Resource):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         require_project(self.client)
+        if "wait_timeout" in self.params:
+            wait.check_limits(self.params)
         self.profile_uids: dict[str, str] = {}
         self.secret_variables: dict[str, dict[str, str]] = {}
         self.attached_types: dict[str, str] = {}
@@ -314,6 +328,7 @@ class Cluster(Resource):
                         "name": one["name"],
                         "is_sensitive": bool(one.get("isSensitive")),
                         "required": bool(one.get("required")),
+                        "regex": one.get("regex") or "",
                         "has_default": bool(one.get("defaultValue")),
                     }
                     for one in variables
@@ -325,11 +340,8 @@ class Cluster(Resource):
 
     def check(self, before: Values | None, after: Values) -> None:
         findings: list[str] = []
-        if before is None and not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", self.name):
-            findings.append(
-                f"name is '{self.name}', and a cluster's name is made of lower case letters, digits and hyphens, "
-                "at most 63, with a letter or digit at both ends."
-            )
+        if before is None:
+            findings += name_findings(self.name)
         findings += check_pools(after.get("pools") or [], (before or {}).get("pools"))
         findings += self._check_profiles(before, after)
         if findings:
@@ -348,7 +360,7 @@ class Cluster(Resource):
             if old is not None and old["version"] == item["version"]:
                 present = {pack["name"] for pack in old.get("packs") or []}
                 unknown_packs = [pack["name"] for pack in item.get("packs") or [] if pack["name"] not in present]
-                if not unknown_packs:
+                if not unknown_packs and old.get("variables") == item.get("variables"):
                     continue
             facts = self._profile_facts(name, item["version"])
             if facts["type"] in INFRASTRUCTURE:
@@ -366,6 +378,7 @@ class Cluster(Resource):
                     )
             given = set(item.get("variables") or {}) | set(self.secret_variables.get(name, {}))
             for variable in facts["variables"]:
+                findings += self._value_findings(name, variable)
                 lacking = variable.get("required") and not variable.get("has_default", variable.get("default_value"))
                 if lacking and variable["name"] not in given and not variable.get("is_sensitive"):
                     findings.append(
@@ -385,6 +398,21 @@ class Cluster(Resource):
                 "Name one."
             )
         return findings
+
+    def _value_findings(self, profile: str, variable: dict[str, Any]) -> list[str]:
+        """Whether the value that the task gives a variable matches the variable's regular expression."""
+        secret = self.secret_variables.get(profile, {}).get(variable["name"])
+        value = self.named_variables.get(profile, {}).get(variable["name"], secret)
+        pattern = variable.get("regex")
+        if value is None or not pattern:
+            return []
+        with contextlib.suppress(re.error):  # what only the plane understands, the plane checks
+            if not re.search(pattern, value):
+                shown = "the value" if secret is not None else f"'{show(value)}'"
+                return [
+                    f"profiles.{profile}.variables.{variable['name']}: {shown} does not match {pattern}. Correct it."
+                ]
+        return []
 
     # --- writing ---
 

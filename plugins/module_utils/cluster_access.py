@@ -25,6 +25,7 @@ ASSETS = {False: "kubeconfig", True: "adminKubeconfig"}
 
 
 def wait_for_cluster(session: Session) -> Result:
+    wait.check_limits(session.params)
     name = session.params["name"]
     entry = find_cluster(session, name)
     if session.check_mode:

@@ -91,7 +91,11 @@ def first_line(text: str | None) -> str:
 def flatten(errors: Iterable[str]) -> str:
     """Several findings as one message; each stands whole."""
     found = list(errors)
-    return found[0] if len(found) == 1 else "; ".join(f"({number}) {text}" for number, text in enumerate(found, 1))
+    return (
+        found[0]
+        if len(found) == 1
+        else "\n".join([f"{len(found)} things are wrong:", *(f"- {text}" for text in found)])
+    )
 
 
 def summary(error: Exception) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paletteops.modes.plugins.module_utils import clouds
 from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account import CloudAccount
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import POOL, check_pools
-from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster
+from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster, name_findings
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster_profile import ClusterProfile
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
     PaletteError,
@@ -406,6 +406,11 @@ def _lacking(variable: str, option: str, cloud: str) -> Finding:
 
 def check_inventory(session: Session) -> Result:
     findings = check_cluster(session.params["variables"])
+    name = session.params["name"]
+    if name is not None:
+        for sentence in name_findings(name):
+            rule, _, way_out = sentence.rpartition(". ")
+            findings.append(Finding(PREFIX + "name", f"The {rule}.", way_out, name))
     if findings:
         raise PaletteError(
             flatten(finding.text for finding in findings),
@@ -417,5 +422,7 @@ def check_inventory(session: Session) -> Result:
 #: A cluster's variables hold secrets among much that is not. Were the option a secret of the spec, every value would be
 #: masked wherever it is shown, names and numbers too. So the findings hold none that may be secret.
 INVENTORY_CHECK = Operation(
-    {"variables": {"type": "dict", "required": True, "no_log": False}}, check_inventory, connects=False
+    {"name": {"type": "str"}, "variables": {"type": "dict", "required": True, "no_log": False}},
+    check_inventory,
+    connects=False,
 )

@@ -101,6 +101,13 @@ def ready(known: dict[str, Any]) -> bool:
     )
 
 
+def check_limits(params: dict[str, Any]) -> None:
+    """Raises PaletteError where a limit of the wait cannot be, before anything is done."""
+    for option, least in (("wait_timeout", 1), ("wait_interval", 1), ("unhealthy_timeout", 0)):
+        if int(params[option]) < least:
+            raise PaletteError(f"{option} is {params[option]}. Use {least} or more.")
+
+
 class Waiter:
     """Waits for one cluster; the poll is shared with all who wait in this run."""
 
@@ -125,7 +132,7 @@ class Waiter:
         Raises PaletteError with the reason where it does not come to that.
         """
         since = self.session.run.submitted(key(self.client), self.uid, self.name)
-        deadline = max(since + self.timeout, time.time() + self.interval)
+        deadline = since + self.timeout
         shown, shown_at = "", time.time()
         unhealthy, unhealthy_at = "", time.time()
         last: dict[str, Any] = {}

@@ -32,6 +32,9 @@ attributes:
     description: Supports the keyword C(async); the ordinary module runs then.
     support: full
 options:
+  name:
+    description: Name of the cluster, to be checked as well.
+    type: str
   variables:
     description:
       - The cluster's variables by their whole names. Those that do not begin with C(palette_) do not count.
@@ -51,6 +54,7 @@ EXAMPLES = r"""
   tasks:
     - name: Check the variables of each cluster
       paletteops.modes.inventory_check:
+        name: "{{ palette_name | default(inventory_hostname) }}"
         variables: "{{ lookup('paletteops.modes.variables') }}"
 """
 

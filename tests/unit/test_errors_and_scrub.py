@@ -43,7 +43,7 @@ def test_an_unknown_name_with_the_way_out() -> None:
 
 def test_findings_stand_apart() -> None:
     assert flatten(["only"]) == "only"
-    assert flatten(["a", "b"]) == "(1) a; (2) b"
+    assert flatten(["a", "b"]) == "2 things are wrong:\n- a\n- b"
 
 
 @pytest.mark.parametrize("body", [{"code": "NameTaken", "message": "it is there"}, "not JSON", None, ["a list"]])
