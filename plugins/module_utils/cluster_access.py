@@ -38,6 +38,8 @@ def wait_for_cluster(session: Session) -> Result:
 def write_kubeconfig(session: Session) -> Result:
     name, admin = session.params["name"], session.params["admin"]
     dest = os.path.abspath(os.path.expanduser(session.params["dest"]))
+    if not session.params["dest"] or os.path.isdir(dest):
+        raise PaletteError(f"dest is '{session.params['dest']}', and wants the path of a file. Name one.")
     if session.params["state"] == "absent":
         return remove(session, dest)
     entry = find_cluster(session, name)
