@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -98,37 +98,37 @@ def debian_package(found: dict[str, Any]) -> str:
     return "python3-venv" if system else "python{}.{}-venv".format(*found["version"])
 
 
-def choose_interpreter(name: str, wanted: str | None = None) -> dict[str, Any]:
-    oldest, newest = environments.ENVIRONMENTS[name].oldest, environments.ENVIRONMENTS[name].newest
-    limits = f"Python {dotted(oldest)} to {dotted(newest)}"
+def choose_interpreter(name: str, candidates: Iterable[str] | None = None) -> dict[str, Any]:
+    """The newest of the candidates (all that may be one, by default) that fits the environment's lock and is whole."""
+    environment = environments.ENVIRONMENTS[name]
     seen: dict[str, dict[str, Any] | None] = {}
-    for candidate in [wanted] if wanted else possible_interpreters(newest[1]):
+    for candidate in possible_interpreters(environment.newest[1]) if candidates is None else candidates:
         real = os.path.realpath(candidate)
         if real not in seen:
             seen[real] = describe(candidate)
-    oldest_first = environments.ENVIRONMENTS[name].oldest_first
-    usable = (item for item in seen.values() if item)
-    found = sorted(usable, key=lambda item: item["version"], reverse=not oldest_first)
-    fitting = [item for item in found if oldest <= tuple(item["version"][:2]) <= newest and item["plain"]]
-    for item in fitting:
-        if not item["missing"]:
-            return item
+    found = sorted((item for item in seen.values() if item), key=lambda item: item["version"], reverse=True)
+    fitting = [
+        item
+        for item in found
+        if environment.oldest <= tuple(item["version"][:2]) <= environment.newest and item["plain"]
+    ]
+    whole = [item for item in fitting if not item["missing"]]
+    if whole:
+        return whole[-1 if environment.oldest_first else 0]
     if fitting:
         raise CannotMake(
             "{} is Python {} without its module {}; mend it with: apt install {}".format(
                 fitting[0]["path"], dotted(fitting[0]["version"]), fitting[0]["missing"][0], debian_package(fitting[0])
             )
         )
-    if wanted:
-        raise CannotMake(f"{wanted} is not {limits}; name another with: make PYTHON=/path/to/python3.x")
-    best = (
-        "the newest here is {} at {}".format(dotted(found[0]["version"]), found[0]["path"])
-        if found
-        else "there is none here"
-    )
+    best, packages = "there is none here", "python3 python3-venv"
+    oldest = dotted(environment.oldest)
+    if found:
+        packages = f"python{oldest} python{oldest}-venv"
+        best = "the newest here is {} at {}".format(dotted(found[0]["version"]), found[0]["path"])
     raise CannotMake(
-        f"the environment {name} needs {limits}, {best}; mend it with: apt install python3.11 python3.11-venv"
-        " (or name another with: make PYTHON=/path/to/python3.x)"
+        f"{environment.path} needs Python {oldest} to {dotted(environment.newest)}, {best}; mend it with:"
+        f" apt install {packages} (or name one with: make PYTHON=/path/to/python3)"
     )
 
 
@@ -199,7 +199,7 @@ def make(name: str, wanted: str | None = None) -> None:
     if current and runs and not asked_for_another:
         return
     started = time.monotonic()
-    chosen = choose_interpreter(name, wanted)
+    chosen = choose_interpreter(name, [wanted] if wanted else None)
     interpreter = os.path.realpath(chosen["path"])
     if os.path.isdir(target) and (
         not runs or before.get("interpreter") != interpreter or before.get("root") != environments.ROOT

@@ -161,7 +161,6 @@ def run_pytest(
     report.unlink(missing_ok=True)
     command = [tool("python", environment), "-m", "pytest", "-q", f"--junitxml={report}"]
     command += ["-n", str(workers), "--dist", "loadscope"] if workers else []
-    # a name beside it, because the plugin of testinfra and Ansible's own claim the same option when both are loaded
     with tempfile.TemporaryDirectory(prefix="po-home-") as home:
         succeeded, _ = log.command([*command, *folders, *arguments], HOME=home)
     if not report.exists():
@@ -250,6 +249,8 @@ def molecule(log: Log, arguments: Sequence[str]) -> Counts:
     for scenario in scenarios:
         command = [tool("molecule"), "test", "--scenario-name", scenario, *arguments]
         with tempfile.TemporaryDirectory(prefix="po-home-") as home:
+            # Ansible takes the user's entry in the password file for the home of modules, whatever HOME says
+            own["ANSIBLE_REMOTE_TMP"] = f"{home}/.ansible/tmp"
             succeeded, _ = log.command(command, cwd=ROOT / "extensions", HOME=home, **own)
         counts += Counts(passed=1) if succeeded else Counts(failed=1)
     return counts
