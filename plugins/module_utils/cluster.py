@@ -126,6 +126,7 @@ class Cluster(Resource):
         self.named_variables: dict[str, dict[str, str]] = {}
         self.sensitive: dict[str, set[str]] = {}
         self.updated_profiles = False
+        self.deleting = False
 
     @property
     def cloud(self) -> Cloud:
@@ -157,6 +158,7 @@ class Cluster(Resource):
     def observe(self, raw: dict[str, Any]) -> Values:
         values = decode((NAME, DESCRIPTION, TAGS), raw)
         values["cloud"] = raw["spec"].get("cloudType")
+        self.deleting = is_deleting(raw)
         if "cloudConfig" not in raw or values["cloud"] != self.params.get("cloud"):
             return values
         spec = raw["cloudConfig"]["spec"]
@@ -339,6 +341,8 @@ class Cluster(Resource):
         return facts
 
     def check(self, before: Values | None, after: Values) -> None:
+        if self.deleting:
+            raise PaletteError(f"The cluster '{self.name}' is being deleted. Wait until it is gone, then run again.")
         findings: list[str] = []
         if before is None:
             findings += name_findings(self.name)
@@ -361,6 +365,8 @@ class Cluster(Resource):
                 present = {pack["name"] for pack in old.get("packs") or []}
                 unknown_packs = [pack["name"] for pack in item.get("packs") or [] if pack["name"] not in present]
                 if not unknown_packs and old.get("variables") == item.get("variables"):
+                    if self.attached_types.get(name) in INFRASTRUCTURE:
+                        infrastructure.append(name)
                     continue
             facts = self._profile_facts(name, item["version"])
             if facts["type"] in INFRASTRUCTURE:
@@ -384,20 +390,23 @@ class Cluster(Resource):
                     findings.append(
                         f"{where}.variables.{variable['name']} is required by the profile. Give it a value."
                     )
-        gone = sorted(set(attached) - {item["name"] for item in after.get("profiles") or []})
-        lost = [name for name in gone if self.attached_types.get(name) in INFRASTRUCTURE]
-        if lost and not infrastructure:
-            findings.append(
+        return findings + self._infrastructure_findings(before, infrastructure)
+
+    def _infrastructure_findings(self, before: Values | None, found: list[str]) -> list[str]:
+        """A cluster has its infrastructure from exactly one profile; ``found`` names those that bring one."""
+        if len(found) == 1 or (before is not None and not self.attached_types):
+            return []  # of a cluster that is only foretold the types are not known
+        lost = [name for name, kind in self.attached_types.items() if kind in INFRASTRUCTURE]
+        if lost and not found:
+            return [
                 f"profiles.{lost[0]} brings the cluster's infrastructure, and cannot be detached. Name the profile "
                 "that takes its place, or delete the cluster."
-            )
-        if before is None and len(infrastructure) != 1:
-            named = " and ".join(f"'{name}'" for name in infrastructure) or "none"
-            findings.append(
-                f"profiles: a cluster has exactly one profile of type cluster or infra, and here it is {named}. "
-                "Name one."
-            )
-        return findings
+            ]
+        named = " and ".join(f"'{name}'" for name in found) or "none"
+        way_out = f"To swap them, give '{lost[0]}' state: absent." if lost else "Name one."
+        return [
+            f"profiles: a cluster has exactly one profile of type cluster or infra, and here it is {named}. {way_out}"
+        ]
 
     def _value_findings(self, profile: str, variable: dict[str, Any]) -> list[str]:
         """Whether the value that the task gives a variable matches the variable's regular expression."""
@@ -469,8 +478,6 @@ class Cluster(Resource):
 
     def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         path = f"/v1/spectroclusters/{raw['metadata']['uid']}"
-        if (raw.get("status") or {}).get("state") == "Deleting":
-            raise PaletteError(f"The cluster '{self.name}' is being deleted. Wait until it is gone, then run again.")
         if repave_state(raw) == "Pending":
             if not self.params["approve_repave"]:
                 reasons = wait.repave_reasons(self.client, raw["metadata"]["uid"])[1]
@@ -569,20 +576,25 @@ class Cluster(Resource):
 
     # --- removal ---
 
-    def delete(self, raw: dict[str, Any]) -> bool:
-        path = f"/v1/spectroclusters/{raw['metadata']['uid']}"
-        if (raw.get("status") or {}).get("state") != "Deleting":
-            self.client.delete(path)
-            return True
-        if self.params["force_delete"] and not self.params["wait"]:
-            return self.client.delete(path, query={"forceDelete": True})
-        return False
+    def leaving(self, raw: dict[str, Any]) -> bool:
+        forced = self.params["force_delete"] and not self.params["wait"]
+        return is_deleting(raw) and not forced
 
-    def settle_absent(self, uid: str) -> None:
+    def delete(self, raw: dict[str, Any]) -> None:
+        query = {"forceDelete": True} if is_deleting(raw) else None
+        self.client.delete(f"/v1/spectroclusters/{raw['metadata']['uid']}", query=query)
+
+    def settle_absent(self, uid: str) -> bool:
         self.run.finish(wait.key(self.client), uid)
-        if self.params["wait"]:
-            after = self.params["force_delete_after"] if self.params["force_delete"] else None
-            wait.Waiter(self.session, uid, self.name).until_gone(after)
+        if not self.params["wait"]:
+            return False
+        after = self.params["force_delete_after"] if self.params["force_delete"] else None
+        wait.Waiter(self.session, uid, self.name).until_gone(after)
+        return True
+
+
+def is_deleting(raw: dict[str, Any]) -> bool:
+    return bool((raw.get("status") or {}).get("state") == "Deleting")
 
 
 def repave_state(raw: dict[str, Any]) -> str:

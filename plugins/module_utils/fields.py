@@ -404,7 +404,7 @@ def missing(fields: Iterable[Field], values: Values, where: str = "") -> list[st
     found: list[str] = []
     for field in fields:
         value = values.get(field.name)
-        if value is None:
+        if value is None or (field.needed and value == []):
             if field.needed:
                 found.append(where + field.name)
         elif field.fields and field.type == "list":

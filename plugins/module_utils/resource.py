@@ -113,8 +113,7 @@ class Resource:
     def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         raise NotImplementedError
 
-    def delete(self, raw: dict[str, Any]) -> bool | None:
-        """Asks for the deletion. Returns False where it is under way already, so that nothing was to do."""
+    def delete(self, raw: dict[str, Any]) -> None:
         raise NotImplementedError
 
     def pending(self, raw: dict[str, Any]) -> bool:
@@ -125,8 +124,13 @@ class Resource:
         """After the object is as wanted: waits where the task asks for it. Returns more of the task's result."""
         return {}
 
-    def settle_absent(self, uid: str) -> None:
-        """After the deletion was asked for."""
+    def leaving(self, raw: dict[str, Any]) -> bool:
+        """Whether a deletion is under way, so that none is to be asked for."""
+        return False
+
+    def settle_absent(self, uid: str) -> bool:
+        """After the deletion was asked for. Returns whether the object is gone by now."""
+        return True
 
     # --- names ---
 
@@ -266,14 +270,16 @@ class Resource:
                 before = foretold["spec"]
             if before is not None:
                 self.run.predict(self.key(), self.record_name(), None)
-            return self.outcome(before is not None, before, None, {})
+            return self.outcome(before is not None and not (raw and self.leaving(raw)), before, None, {})
         self.run.unpredict(self.key(), self.record_name())
         changed = False
         if raw is not None:
             uid = str(raw["metadata"]["uid"])
-            changed = self.delete(raw) is not False
-            self.settle_absent(uid)
-            self.index().drop(uid)
+            changed = not self.leaving(raw)
+            if changed:
+                self.delete(raw)
+            if self.settle_absent(uid):
+                self.index().drop(uid)
         return self.outcome(changed, before, None, {})
 
     # --- reporting ---
