@@ -221,15 +221,20 @@ class Resource:
         """What is to be. Raises before anything is written where it cannot be."""
         wanted = self.wanted(before)
         after = merge(self.table(), before, wanted, self.params.get("purge") or [], "")
+        # Of what is new the first thing to say is what is missing; of what there is, which rule would be broken.
+        for step in (self.require, self.check) if before is None else (self.check, self.require):
+            step(before, after)
+        return after
+
+    def require(self, before: Values | None, after: Values) -> None:
+        """Raises PaletteError where something new lacks options that it needs."""
         known = missing(self.table(), before) if before is not None else []
         lacking = [name for name in missing(self.table(), after) if name not in known]
         if lacking:
-            making = (
+            new = (
                 f"{self.title.capitalize()} does not exist yet, and to make it" if before is None else "For what is new"
             )
-            raise PaletteError(f"{making} these options are missing: {', '.join(lacking)}. Name them.")
-        self.check(before, after)
-        return after
+            raise PaletteError(f"{new} these options are missing: {', '.join(lacking)}. Name them.")
 
     def differs(self, before: Values, after: Values) -> bool:
         fields = [field for field in self.table() if not field.secret]

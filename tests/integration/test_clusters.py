@@ -407,6 +407,26 @@ def test_add_ons_are_attached_and_detached(project: Project) -> None:
     assert not purged.changed
 
 
+def test_the_infrastructure_profile_is_swapped_and_never_detached(project: Project) -> None:
+    other = {**base("1.0.0", "1.32.4"), "name": "other"}
+    gone = {"name": "base", "state": "absent"}
+    outcomes = run(
+        project,
+        Step("cluster_profile", other),
+        Step("cluster", {**SMALL, "wait": True}),
+        change(profiles=[gone]),
+        change(profiles=[{"name": "other"}]),
+        change(profiles=[gone, {"name": "other"}], approve_repave=True, wait=True),
+        change(profiles=[gone, {"name": "other"}], approve_repave=True, wait=True),
+    )
+    _, _, detached, two, swapped, again = outcomes
+    detached.refused("profiles.base", "cannot be detached")
+    two.refused("'base'", "'other'", "state: absent")
+    assert swapped.changed
+    assert [item["name"] for item in swapped.result["cluster"]["profiles"]] == ["other"]
+    assert not again.changed
+
+
 def test_sensitive_variables_are_sent_and_never_shown(project: Project) -> None:
     spec = vary(SMALL, "profiles.base.variables", {"tier": "gold", "token": "canary-token"})
     made, again, always, other = run(
