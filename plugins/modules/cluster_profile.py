@@ -141,8 +141,11 @@ options:
         type: str
       values:
         description:
-          - Values as YAML text or as a map. They are compared by meaning. Without them a new pack has the version's
-            own, and a pack that is moved to another version takes that version's own unless somebody has changed them.
+          - Values as YAML text or as a map. They are compared by meaning.
+          - Palette's templates, such as C({{.spectro.var.tier}}) for a variable, look like Ansible's. Mark the text with
+            C(!unsafe), as in the examples.
+          - Without values a new pack has the version's own, and a pack that is moved to another version takes that
+            version's own unless somebody has changed them.
         type: raw
       manifests:
         description: Manifests of the layer. They merge by name, O(packs[].manifests[].state=absent) takes one away.
@@ -188,7 +191,7 @@ EXAMPLES = r"""
     name: base-aws
     version: 1.2.0
     cloud: aws
-    type: infra
+    type: cluster
     variables:
       - name: tier
         display_name: Tier
@@ -197,8 +200,16 @@ EXAMPLES = r"""
     packs:
       - {name: ubuntu-aws, version: 22.04}
       - {name: kubernetes, version: 1.31.x}
-      - {name: cni-calico, version: 3.28.x}
-      - {name: csi-aws-ebs, version: 1.35.x}
+      - {name: cni-calico, version: 3.30.x}
+      - {name: csi-aws-ebs, version: 1.46.x}
+      - name: spectro-k8s-dashboard
+        values: !unsafe |
+          charts:
+            kubernetes-dashboard:
+              app:
+                settings:
+                  global:
+                    clusterName: shops, {{.spectro.var.tier}}
 
 - name: What runs on all clusters
   paletteops.modes.cluster_profile:
@@ -207,7 +218,7 @@ EXAMPLES = r"""
     type: add-on
     packs:
       - name: nginx
-        version: 1.11.x
+        version: 1.13.x
         values:
           charts:
             ingress-nginx:
