@@ -100,7 +100,8 @@ class Plane:
 @contextmanager
 def plane_in(folder: Path, speed: float, listen: str) -> Iterator[tuple[Plane, subprocess.Popen[str]]]:
     """Starts a plane on data in the folder, and ends it with the block. By TLS, which kubectl asks for."""
-    ready, log = folder / "ready.json", folder / "plane.log"
+    # named by this process: a plane that is kept on this folder has one of its own
+    ready, log = folder / f"ready-{os.getpid()}.json", folder / "plane.log"
     ready.unlink(missing_ok=True)
     command = [str(BIN / "paletteops-plane"), "--listen", listen, "--tls", "--speed", str(speed)]
     command += ["--data", str(folder / "plane.sqlite"), "--key-file", str(folder / "plane.key")]
@@ -263,7 +264,9 @@ def keep_plane(speed: float, listen: str) -> None:
             f"export PALETTE_API_URL={shlex.quote(plane.url)}\n"
             f"export PALETTE_API_KEY=$(cat {shlex.quote(str(plane.key_file))})\n"
             f"export PALETTE_CA_PATH={shlex.quote(str(plane.ca_file))}\n"
-            "export EXAMPLE_WAIT_INTERVAL=2\n",
+            "export EXAMPLE_WAIT_INTERVAL=2\n"
+            "unset PALETTE_PROJECT PALETTE_VALIDATE_CERTS PALETTE_TIMEOUT\n"
+            "export NO_PROXY=127.0.0.1,localhost\n",
             "utf-8",
         )
         say(

@@ -75,7 +75,13 @@ class Connection:
                     f"No {option} is set. Set the option, module_defaults for group/paletteops.modes.palette, "
                     f"or the environment variable {ENVIRONMENT[option]}."
                 )
-        url = str(params["api_url"]).rstrip("/")
+        api_key = str(params["api_key"]).strip()  # files and YAML blocks end in a line break
+        if not api_key.isascii() or not api_key.isprintable():
+            raise PaletteError(
+                f"api_key ({ENVIRONMENT['api_key']}) holds characters that no API key has, such as a line break. "
+                "Set it to the key alone."
+            )
+        url = str(params["api_url"]).strip().rstrip("/")
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise PaletteError(
@@ -95,7 +101,7 @@ class Connection:
             if values.get(option, least) < least:
                 raise PaletteError(f"{option} is {values[option]}. Use {least} or more ({ENVIRONMENT[option]}).")
         check_authorities(values.get("ca_path"))
-        return cls(**dict(values, api_url=url, api_key=str(params["api_key"])))
+        return cls(**dict(values, api_url=url, api_key=api_key))
 
 
 class Client:

@@ -260,7 +260,8 @@ class Cluster(Resource):
         if not most:
             return pool
         if before is None:
-            pool["min_size"] = pool["size"] if pool["min_size"] is None else pool["min_size"]
+            if pool["min_size"] is None and pool["size"] is not None:
+                pool["min_size"] = min(pool["size"], most)
         elif pool["size"] is not None or pool["max_size"] or pool["min_size"]:
             # The autoscaler moves the size between its bounds, and is not fought there.
             least = pool["min_size"] if pool["min_size"] is not None else before.get("min_size") or 0

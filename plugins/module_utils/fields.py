@@ -273,12 +273,17 @@ def yaml_meaning(value: Any, what: str = "") -> Any:
     if not isinstance(value, str):
         return [value]
     try:
-        return [document for document in yaml.safe_load_all(value) if document is not None]
+        documents = [document for document in yaml.safe_load_all(value) if document is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or first_line(str(error))
         raise PaletteError(f"{what or 'The value'} is not valid YAML{where}: {problem}. Correct the text.") from None
+    try:
+        canonical(documents)
+    except (ValueError, RecursionError):
+        raise PaletteError(f"{what or 'The value'} is YAML that holds itself. Take the alias out.") from None
+    return documents
 
 
 def readable(values: Values) -> str:

@@ -142,8 +142,8 @@ options:
       values:
         description:
           - Values as YAML text or as a map. They are compared by meaning.
-          - Palette's templates, such as C({{.spectro.var.tier}}) for a variable, look like Ansible's. Mark the text with
-            C(!unsafe), as in the examples.
+          - Palette's templates, such as C({{.spectro.var.tier}}) for a variable, look like Ansible's. Mark the text
+            with C(!unsafe), as in the examples.
           - Without values a new pack has the version's own, and a pack that is moved to another version takes that
             version's own unless somebody has changed them.
         type: raw

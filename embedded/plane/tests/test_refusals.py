@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,25 @@ def test_a_damaged_data_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert str(data) in said
     assert "backup" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("foreign", ["text", "database"])
+def test_a_file_of_something_else_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], foreign: str
+) -> None:
+    data = tmp_path / "other"
+    if foreign == "text":
+        data.write_text("not a database\n" * 100)
+    else:
+        with closing(sqlite3.connect(data)) as connection:
+            connection.execute("CREATE TABLE a (b)")
+    data.chmod(0o644)
+    before = data.read_bytes()
+    assert main(["--data", str(data), "--listen", "127.0.0.1:0"]) == 2
+    assert f"{data} cannot be used as a data file" in capsys.readouterr().err
+    assert data.read_bytes() == before
+    assert data.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [data]
 
 
 def test_a_backup_is_not_written_over_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

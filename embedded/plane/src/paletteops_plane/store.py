@@ -103,6 +103,7 @@ class Store:
         self.path = Path(path)
         self._lock = threading.RLock()
         self._depth = 0
+        refuse_foreign(self.path)
         create_private(self.path)
         try:
             self._connection = sqlite3.connect(
@@ -326,12 +327,26 @@ def create_private(path: Path) -> None:
         raise StoreError(f"{path} cannot be used: {error.strerror}") from None
 
 
+def refuse_foreign(path: Path) -> None:
+    """``StoreError`` where a file is there that is no data file; it is left as it is."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as found:
+            tables = {row[0] for row in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} cannot be used as a data file: {error}") from None
+    if tables and "document" not in tables:
+        raise StoreError(f"{path} cannot be used as a data file: it is a database of something else")
+
+
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Keep a data file for this process; ``StoreError`` when another plane runs on it.
 
     The lock is on a file beside it and ends with the process, however that ends.
     """
+    refuse_foreign(path)
     lock = path.with_name(path.name + ".lock")
     create_private(lock)
     with lock.open("r+") as stream:
