@@ -326,7 +326,7 @@ class Client:
             )
         if url.startswith("http:") and isinstance(cause, urllib3.exceptions.ProtocolError):
             return UnreachableError(
-                f"{url} broke the connection off: {said}. If it speaks TLS, write https in api_url."
+                f"The management plane at {url} cannot be reached: {said}. If it speaks TLS, write https in api_url."
             )
         return UnreachableError(
             f"The management plane at {url} cannot be reached: {said}. Look whether it runs, whether api_url is right "

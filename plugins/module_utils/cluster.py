@@ -492,10 +492,11 @@ class Cluster(Resource):
             self.client.patch(path + "/metadata", {"metadata": metadata_body(raw, after)})
         config = f"/v1/cloudconfigs/{self.cloud.name}/{raw['spec']['cloudConfigRef']['uid']}"
         if "cloud_config" in changed:
-            cluster_config = overlay(
-                raw["cloudConfig"]["spec"].get("clusterConfig") or {}, encode(self.cloud.cluster, after["cloud_config"])
-            )
-            self.client.put(config + "/clusterConfig", {"clusterConfig": cluster_config})
+            # Only what differs: a default that nobody named must not be sent for something that cannot be changed.
+            was = before.get("cloud_config") or {}
+            named = {key: value for key, value in after["cloud_config"].items() if value != was.get(key)}
+            whole = overlay(raw["cloudConfig"]["spec"].get("clusterConfig") or {}, encode(self.cloud.cluster, named))
+            self.client.put(config + "/clusterConfig", {"clusterConfig": whole})
         if "pools" in changed:
             self._update_pools(config, raw, before["pools"], after["pools"])
         secrets = self.sends_secrets()

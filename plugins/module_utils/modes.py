@@ -409,8 +409,8 @@ def check_inventory(session: Session) -> Result:
     name = session.params["name"]
     if name is not None:
         for sentence in name_findings(name):
-            rule, _, way_out = sentence.rpartition(". ")
-            findings.append(Finding(PREFIX + "name", f"The {rule}.", way_out, name))
+            rule, dot, way_out = sentence.rpartition(". ")
+            findings.append(Finding(PREFIX + "name", f"The {rule}{dot.strip()}", way_out, name))
     if findings:
         raise PaletteError(
             flatten(finding.text for finding in findings),

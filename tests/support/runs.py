@@ -266,7 +266,6 @@ class Ansible:
         internal = {
             "_ansible_check_mode": step.check,
             "_ansible_diff": step.diff,
-            "_ansible_inject_invocation": True,
         }
         return json.dumps({"ANSIBLE_MODULE_ARGS": {**step.args, **internal}})
 
