@@ -16,7 +16,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paletteops.modes.plugins.module_utils import ratelimit
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import plain, session_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.plane import RunningPlane
 from support.project import Project, fresh_project
@@ -27,7 +27,8 @@ BOUNDED = settings(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=20,
+    phases=(Phase.explicit, Phase.generate),  # a smaller example would cost minutes of calls
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _numbers = itertools.count()
@@ -149,7 +150,14 @@ taints = st.lists(
     unique_by=lambda item: (item["key"], item["effect"]),
 )
 strategies = st.one_of(
-    st.fixed_dictionaries({"type": st.sampled_from(["RollingUpdateScaleOut", "RollingUpdateScaleIn"])}),
+    # What only OverrideScaling has must be emptied: an update leaves alone what it does not name.
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["RollingUpdateScaleOut", "RollingUpdateScaleIn"]),
+            "max_surge": st.just(""),
+            "max_unavailable": st.just(""),
+        }
+    ),
     st.fixed_dictionaries(
         {
             "type": st.just("OverrideScaling"),

@@ -186,7 +186,7 @@ def _predict(folder: str, number: int) -> None:
 def test_processes_do_not_lose_what_others_note(tmp_path: Path) -> None:
     folder = str(tmp_path / "run")
     Run(folder)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_predict, args=(folder, number)) for number in range(4)]
     for worker in workers:
         worker.start()
