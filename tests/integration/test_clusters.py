@@ -141,7 +141,7 @@ def test_forks_share_the_poll(unhurried: Project) -> None:
         [Step("cluster", spec), Step("cluster_wait", {"name": spec["name"], "wait_interval": 1})]
     )
     started = time.monotonic()
-    hosts = {f"c{number}": {} for number in range(6)}
+    hosts = {f"c{number}": {} for number in range(6)}  # type: ignore[var-annotated]
     play = ansible.playbook(playbook, "-f", "6", inventory={"all": {"hosts": hosts}})
     assert play.rc == 0, play.stdout
     requests = [request for outcome in play.outcomes for request in outcome.requests]

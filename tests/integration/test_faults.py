@@ -74,7 +74,7 @@ def test_a_call_that_may_be_repeated_is_repeated(broken: Project, method: str, f
     name = broken.name + "-x"
     broken.ansible.one("project", {"name": name})
     spec = {"GET": {}, "PUT": {"description": "other"}, "DELETE": {"state": "absent"}}[method]
-    with faults(broken.plane, {"method": method, "path": r"^/v1/(projects|dashboard)", "times": 1, **PASSING[fault]}):
+    with faults(broken.plane, {"method": method, "path": r"^/v1/(projects|dashboard)", "times": 1, **PASSING[fault]}):  # type: ignore[dict-item]
         outcome = broken.ansible.one("project", {"name": name, **spec})
     assert outcome.changed is (method != "GET")
     assert bool(made(broken, "projects", name)) is (method != "DELETE")
@@ -84,9 +84,9 @@ def test_a_call_that_may_be_repeated_is_repeated(broken: Project, method: str, f
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param({**PASSING["429"], "times": 3}, id="429 three times"),
-        pytest.param({**PASSING["503"]}, id="503 before"),
-        pytest.param({**PASSING["503"], "when": "after"}, id="503 after"),
+        pytest.param({**PASSING["429"], "times": 3}, id="429 three times"),  # type: ignore[dict-item]
+        pytest.param({**PASSING["503"]}, id="503 before"),  # type: ignore[dict-item]
+        pytest.param({**PASSING["503"], "when": "after"}, id="503 after"),  # type: ignore[dict-item]
         pytest.param({"reset": True}, id="reset before"),
         pytest.param({"reset": True, "when": "after"}, id="reset after"),
         pytest.param({"delay_seconds": 1.6, "status": 504, "when": "after"}, id="slow after"),

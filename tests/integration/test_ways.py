@@ -238,7 +238,7 @@ def test_all_forks_of_a_run_stay_below_the_limit_together(planes: Any, tmp_path:
     plane: RunningPlane = planes(limits=True)
     with fresh_project(plane, tmp_path / "runs") as own:
         ansible = Ansible(plane, tmp_path / "limited", project=own.name, rate=None)
-        hosts = {f"host-{number}": {} for number in range(20)}
+        hosts = {f"host-{number}": {} for number in range(20)}  # type: ignore[var-annotated]
         playbook = ansible.write_play([Step("project_info", {"name": "Default"})] * 5)
         ansible.forget_requests()
         command = ansible.command(playbook, "-f", "20", inventory={"all": {"hosts": hosts}})
