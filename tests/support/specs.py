@@ -483,7 +483,6 @@ _CLUSTER_OPTIONS = {
     "wait_timeout": NotCompared(Why.BEHAVIOUR, "wait_timeout", 100),
     "wait_interval": NotCompared(Why.BEHAVIOUR, "wait_interval", 1),
     "unhealthy_timeout": NotCompared(Why.BEHAVIOUR, "unhealthy_timeout", 100),
-    "unhealthy_timeout": NotCompared(Why.BEHAVIOUR, "unhealthy_timeout", 60),
     "upgrade": NotCompared(Why.BEHAVIOUR, "upgrade", True, "it moves ranges, and all versions here are exact"),
     "approve_repave": NotCompared(Why.BEHAVIOUR, "approve_repave", True),
     "force_delete": NotCompared(Why.BEHAVIOUR, "force_delete", True),
