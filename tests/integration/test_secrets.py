@@ -18,28 +18,46 @@ import pytest
 from support.plane import RunningPlane
 from support.project import Project, faults
 from support.runs import Ansible, Step, Values, vary
-from support.specs import AWS_ACCOUNT, PROFILE, VSPHERE_ACCOUNT
+from support.specs import AWS_ACCOUNT, AWS_CLUSTER, CLUSTER_NEEDS, PROFILE, VSPHERE_ACCOUNT
 
 WAYS = ("action", "module")
 CANARY = "canary"
 
-#: Something of everything that has secrets, made, seen again, changed, with secrets sent anew, and refused.
-STEPS = [
-    Step("cloud_account", AWS_ACCOUNT.named("aws"), check=True),
-    Step("cloud_account", AWS_ACCOUNT.named("aws")),
-    Step("cloud_account", {**vary(AWS_ACCOUNT.named("aws"), "tags.team", "x"), "update_secrets": "always"}),
-    Step("cloud_account", vary(AWS_ACCOUNT.named("other"), "credentials.access_key", "INVALID-1")),
-    Step("cloud_account", VSPHERE_ACCOUNT.named("vsphere")),
-    Step("cloud_account", {**VSPHERE_ACCOUNT.named("vsphere"), "private_cloud_gateway": "none"}),
-    Step("cloud_account", vary(AWS_ACCOUNT.named("wrong"), "credentials.nothing", "x")),
-    Step("cluster_profile", PROFILE.named("p"), check=True),
-    Step("cluster_profile", PROFILE.named("p")),
-    Step("cluster_profile", vary(PROFILE.named("p"), "variables.token.default_value", "canary-new-default")),
-    Step("cluster_profile", vary(PROFILE.named("p"), "variables.tier.display_name", "Class")),
-    Step("cluster_profile", {**PROFILE.named("p"), "cloud": "vsphere"}),
+ACCOUNT = Step("cloud_account", AWS_ACCOUNT.named("one"))
+GUARDED_ACCOUNT = Step("cloud_account", VSPHERE_ACCOUNT.named("two"))
+VARIABLES = Step("cluster_profile", PROFILE.named("p"))
+CLUSTER = Step("cluster", AWS_CLUSTER.named("c"))
+
+#: Something of everything that has secrets: made, seen again, changed, with secrets sent anew.
+GOOD = [
+    *CLUSTER_NEEDS,
+    ACCOUNT.checked(),
+    ACCOUNT,
+    Step("cloud_account", {**vary(ACCOUNT.args, "tags.team", "x"), "update_secrets": "always"}),
+    GUARDED_ACCOUNT,
+    VARIABLES.checked(),
+    VARIABLES,
+    Step("cluster_profile", vary(VARIABLES.args, "variables.token.default_value", "canary-new-default")),
+    Step("cluster_profile", vary(VARIABLES.args, "variables.tier.display_name", "Class")),
+    CLUSTER.checked(),
+    CLUSTER,
+    Step("cluster", {**CLUSTER.args, "update_secrets": "always", "wait": True, "wait_interval": 1}),
+    Step("cluster", vary(CLUSTER.args, "profiles.base-aws.variables.tier", "lead")),
     Step("cloud_account_info", {}),
     Step("cluster_profile_info", {}),
-    Step("cloud_account", {"name": "aws", "state": "absent"}),
+    Step("cluster_info", {}),
+    Step("cloud_account", {"name": "one", "state": "absent"}),
+]
+#: The same refused, by the module or by the plane.
+BAD = [
+    Step("cloud_account", vary(AWS_ACCOUNT.named("other"), "credentials.access_key", "INVALID-1")),
+    Step("cloud_account", {**GUARDED_ACCOUNT.args, "private_cloud_gateway": "none"}),
+    Step("cloud_account", vary(AWS_ACCOUNT.named("wrong"), "credentials.nothing", "x")),
+    Step("cluster_profile", {**VARIABLES.args, "cloud": "vsphere"}),
+    Step("cluster", vary(CLUSTER.args, "profiles.base-aws.variables.port", "many")),
+    Step("cluster", vary(CLUSTER.args, "profiles.base-aws.variables.nothing", "canary-nothing")),
+    Step("cluster", {**CLUSTER.args, "project": "none"}),
+    Step("cluster", {**CLUSTER.args, "cloud_acount": "x"}),
 ]
 
 
@@ -98,21 +116,15 @@ def test_no_secret_in_output_results_files_or_process_lists(project: Project) ->
     words = [CANARY, project.plane.key]
     files = {f"play-{ansible.runs + 1}.yml"}
     with watched([ansible.folder, ansible.home, ansible.temporary], words, files) as found:
-        play = ansible.play(STEPS, "-vvvv", "--diff")
-    assert [outcome.failed for outcome in play.outcomes] == [
-        step.args.get("private_cloud_gateway") == "none"
-        or "INVALID" in str(step.args)
-        or "'nothing'" in str(step.args)
-        or (step.module == "cluster_profile" and step.args["cloud"] == "vsphere")
-        for step in STEPS
-    ]
+        play = ansible.play([*GOOD, *BAD], "-vvvv", "--diff")
+    assert [outcome.failed for outcome in play.outcomes] == [False] * len(GOOD) + [True] * len(BAD)
     assert_clean(play.stdout + play.stderr, words)
     assert_clean(json.dumps([outcome.result for outcome in play.outcomes]), words)
     assert found == []
 
 
 def test_no_secret_in_what_modules_print(project: Project) -> None:
-    for step in STEPS:
+    for step in [*GOOD, *BAD]:
         outcome = project.ansible.module(step)
         assert_clean(json.dumps(outcome.result) + outcome.stderr, [CANARY, project.plane.key])
 
@@ -120,7 +132,7 @@ def test_no_secret_in_what_modules_print(project: Project) -> None:
 def test_a_module_on_a_target_leaves_nothing_behind(project: Project) -> None:
     """Ansible brings the options of an ordinary module to its target in a file of its own, and removes it."""
     ansible = project.ansible
-    step = Step(STEPS[1].module, STEPS[1].args, keywords={"async": 30, "poll": 1})
+    step = Step(ACCOUNT.module, ACCOUNT.args, keywords={"async": 30, "poll": 1})
     play = ansible.play([step], "-vvvv", "--diff")
     assert play[0].changed
     assert_clean(play.stdout + play.stderr + json.dumps(play[0].result), [CANARY, project.plane.key])
@@ -132,7 +144,7 @@ def test_a_module_on_a_target_leaves_nothing_behind(project: Project) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("step", [STEPS[1], STEPS[4], STEPS[8]], ids=lambda step: step.args["name"])
+@pytest.mark.parametrize("step", [ACCOUNT, GUARDED_ACCOUNT, VARIABLES, CLUSTER], ids=lambda step: step.args["name"])
 @pytest.mark.parametrize(
     "fault",
     [
@@ -161,7 +173,7 @@ def test_no_secret_in_the_log_of_a_target(project: Project, tmp_path: Path) -> N
         "utf-8",
     )
     path = f"{tmp_path}{os.pathsep}{project.ansible.environment()['PYTHONPATH']}"
-    for step in STEPS:
+    for step in [*GOOD, *BAD]:
         project.ansible.module(step, env={"PYTHONPATH": path})
     assert_clean(log.read_text("utf-8") if log.exists() else "", [CANARY, project.plane.key])
 
@@ -192,7 +204,7 @@ def test_no_secret_in_a_crash(project: Project, verbosity: str) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with contextlib.closing(server.socket):
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        steps = [Step(step.module, {**step.args, "api_url": url}) for step in (STEPS[1], STEPS[8])]
+        steps = [Step(step.module, {**step.args, "api_url": url}) for step in (ACCOUNT, VARIABLES, CLUSTER)]
         play = project.ansible.play(steps, verbosity, env={"ANSIBLE_SHOW_TRACEBACK": "always"})
         processes = [project.ansible.module_command(step.module) for step in steps]
         crashes = [
@@ -207,7 +219,7 @@ def test_no_secret_in_a_crash(project: Project, verbosity: str) -> None:
             for command, step in zip(processes, steps, strict=True)
         ]
         server.shutdown()
-    assert [outcome.failed for outcome in play.outcomes] == [True, True]
+    assert [outcome.failed for outcome in play.outcomes] == [True, True, True]
     words = [CANARY, project.plane.key]
     assert_clean(play.stdout + play.stderr + json.dumps([outcome.result for outcome in play.outcomes]), words)
     for crash in crashes:
@@ -250,7 +262,7 @@ def test_the_folder_of_a_run_is_private_and_goes_with_it(project: Project) -> No
 
     thread = threading.Thread(target=look)
     thread.start()
-    ansible.play(STEPS[:3])
+    ansible.play([ACCOUNT] * 3)
     done.set()
     thread.join()
     assert seen, "the folder was never there"
