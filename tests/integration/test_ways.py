@@ -193,6 +193,35 @@ def test_a_task_that_is_delegated_elsewhere_runs_there(project: Project, tmp_pat
     assert "a" in project.api.names("cloudaccounts")
 
 
+# --- a run ---
+
+
+def test_forks_share_what_check_mode_foretells(project: Project) -> None:
+    """What one host's task would make counts for the tasks of all others."""
+    name = project.name + "-new"
+    account = {**AWS_ACCOUNT.named("a"), "project": name}
+    playbook = project.ansible.write_play(
+        [
+            Step("project", {"name": name}, keywords={"run_once": True}),
+            Step("cloud_account", account, keywords={"run_once": True}),
+            Step("cloud_account", account),
+        ]
+    )
+    hosts = {f"host-{number}": {} for number in range(4)}
+    play = project.ansible.playbook(playbook, "--check", "-f", "4", inventory={"all": {"hosts": hosts}})
+    assert [outcome.changed for outcome in play.outcomes] == [True, True, False, False, False, False]
+    assert not [write for outcome in play.outcomes for write in outcome.writes]
+    assert name not in project.tenant.names("projects")
+
+
+def test_ansible_has_nothing_to_warn_of(project: Project) -> None:
+    steps = [Step("cloud_account", AWS_ACCOUNT.named("a")), Step("cloud_account_info", {"query": "[].name"})]
+    play = project.ansible.play([*steps, Step("cloud_account", {"name": "a", "state": "absent"})], "-v")
+    assert not [outcome.msg for outcome in play.outcomes if outcome.failed]
+    for word in ("WARNING", "DEPRECATION"):
+        assert word not in play.stdout + play.stderr
+
+
 # --- many at once ---
 
 
