@@ -207,7 +207,7 @@ def test_forks_share_what_check_mode_foretells(project: Project) -> None:
             Step("cloud_account", account),
         ]
     )
-    hosts = {f"host-{number}": {} for number in range(4)}
+    hosts: dict[str, Values] = {f"host-{number}": {} for number in range(4)}
     play = project.ansible.playbook(playbook, "--check", "-f", "4", inventory={"all": {"hosts": hosts}})
     assert [outcome.changed for outcome in play.outcomes] == [True, True, False, False, False, False]
     assert not [write for outcome in play.outcomes for write in outcome.writes]
