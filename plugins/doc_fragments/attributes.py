@@ -24,12 +24,9 @@ attributes:
 options: {}
 """
 
-    # For modules that only read.
-    INFO = r"""
+    # For modules that change nothing; each says by itself what it does in check mode.
+    READS = r"""
 attributes:
-  check_mode:
-    description: Reads the same in check mode.
-    support: full
   diff_mode:
     description: Changes nothing, so there is no diff.
     support: N/A
@@ -38,6 +35,15 @@ attributes:
     support: N/A
   async:
     description: Supports the keyword C(async); the ordinary module runs then.
+    support: full
+options: {}
+"""
+
+    # For modules that only read.
+    INFO = r"""
+attributes:
+  check_mode:
+    description: Reads the same in check mode.
     support: full
 options:
   name:

@@ -39,6 +39,7 @@ class Catalogue:
     def __init__(self, client: Client, run: Run) -> None:
         self.client = client
         self.run = run
+        self._registries: list[dict[str, Any]] | None = None
 
     def registries(self) -> list[dict[str, Any]]:
         """All registries as ``{name, uid, kind, scope, is_default, is_private}``."""
@@ -56,7 +57,9 @@ class Catalogue:
                 for item in self.client.get("/v1/registries/metadata")["items"]
             ]
 
-        return self.run.index(self.client.key("registry", tenant=False), fetch).entries()
+        if self._registries is None:  # asked for each pack
+            self._registries = self.run.index(self.client.key("registry", tenant=False), fetch).entries()
+        return self._registries
 
     def registry_name(self, uid: str | None) -> str | None:
         if uid is None:

@@ -26,6 +26,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
     library_missing,
     unknown,
 )
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import text
 from ansible_collections.paletteops.modes.plugins.module_utils.ratelimit import RateLimit
 from ansible_collections.paletteops.modes.plugins.module_utils.run import Run
 
@@ -240,7 +241,7 @@ class Client:
             data = json.dumps(body).encode()
         url = self.connection.api_url + path
         if query:
-            url += "?" + urllib.parse.urlencode({key: text_of(value) for key, value in query.items()})
+            url += "?" + urllib.parse.urlencode({key: text(value) for key, value in query.items()})
         asked = 0.0
         for attempt in range(self.connection.retries + 1):
             last = attempt == self.connection.retries
@@ -313,7 +314,7 @@ class Client:
         url = self.connection.api_url
         cause = root(error)
         said = str(cause)
-        if "certificate" in said.lower() or "CERTIFICATE" in said:
+        if "certificate" in said.lower():
             return UnreachableError(
                 f"The certificate of {url} is not trusted: {said}. Name the file of its certificate authority with "
                 "ca_path (PALETTE_CA_PATH)."
@@ -365,7 +366,3 @@ def parse(data: bytes) -> Any:
         return json.loads(data)
     except ValueError:
         return data.decode("utf-8", "replace")
-
-
-def text_of(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -16,7 +16,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.errors import Pal
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, decode, encode
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import NAME, TAGS, Resource
-from ansible_collections.paletteops.modes.plugins.module_utils.run import Run
+from ansible_collections.paletteops.modes.plugins.module_utils.run import Index, Run
 
 #: The annotation in which the API keeps an account's private cloud gateway.
 GATEWAY = "overlordUid"
@@ -41,13 +41,18 @@ def gateways(client: Client) -> list[dict[str, Any]]:
     return [{"name": item["metadata"]["name"], "uid": item["metadata"]["uid"]} for item in answer["items"]]
 
 
+def account_index(client: Client, run: Run) -> Index:
+    """The accounts of the scope, by one call that the tasks of a run share."""
+    return run.index(client.key(CloudAccount.kind, tenant=False), lambda: accounts(client))
+
+
 def account_uid(client: Client, run: Run, name: str, cloud: str, check_mode: bool) -> str:
     """The uid of the account of that name. Raises where there is none, or where it is for another cloud.
 
     In check mode an account that an earlier task would have made counts; its uid is empty.
     """
     key = client.key(CloudAccount.kind, tenant=False)
-    index = run.index(key, lambda: accounts(client))
+    index = account_index(client, run)
     found = index.find(name=name)
     foretold = run.predicted(key, name) if check_mode else None
     if foretold:

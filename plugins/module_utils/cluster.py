@@ -13,12 +13,14 @@ from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils import clouds, versions, wait
 from ansible_collections.paletteops.modes.plugins.module_utils.client import Client
-from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account import account_uid, accounts
+from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account import account_index, account_uid
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import (
     POOL,
     POOL_KEYS,
     Cloud,
     check_pools,
+    control_plane_first,
+    is_label,
     pool_labels,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster_profile import (
@@ -76,7 +78,7 @@ def clusters(client: Client) -> list[dict[str, Any]]:
 
 def name_findings(name: str) -> list[str]:
     """What is wrong with the name of a new cluster."""
-    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+    if is_label(name):
         return []
     return [
         f"name is '{show(name)}', and a cluster's name is made of lower case letters, digits and hyphens, at most 63, "
@@ -172,8 +174,7 @@ class Cluster(Resource):
         name: str | None = reference.get("name")
         if name or not reference.get("uid"):
             return name
-        index = self.run.index(self.client.key("cloud_account", tenant=False), lambda: accounts(self.client))
-        entry = index.find(uid=reference["uid"])
+        entry = account_index(self.client, self.run).find(uid=reference["uid"])
         return str(entry["name"] if entry else reference["uid"])
 
     def _observed_profiles(self, raw: dict[str, Any]) -> list[Values]:
@@ -446,9 +447,9 @@ class Cluster(Resource):
     def _profile_body(self, item: Values, replaces: str | None = None) -> dict[str, Any]:
         body: dict[str, Any] = {"uid": self.profile_uids[item["name"]]}
         # Values that the task does not name stay with the cluster when a profile takes another's place.
-        variables = dict(self.named_variables.get(item["name"], {}), **self.secret_variables.get(item["name"], {}))
+        variables = self._variable_bodies(item["name"], self.named_variables.get(item["name"]))
         if variables:
-            body["variables"] = [{"name": key, "value": value} for key, value in sorted(variables.items())]
+            body["variables"] = variables
         packs = encode((Field("packs", type="list", fields=PACK),), {"packs": item.get("packs") or []})["packs"]
         if packs:
             body["packValues"] = packs
@@ -456,15 +457,19 @@ class Cluster(Resource):
             body["replaceWithProfile"] = replaces
         return body
 
+    def _variable_bodies(self, profile: str, values: dict[str, str] | None) -> list[dict[str, str]]:
+        """Values of a profile's variables for a request, with those of the sensitive ones that the task names."""
+        whole = dict(values or {}, **self.secret_variables.get(profile, {}))
+        return [{"name": key, "value": value} for key, value in sorted(whole.items())]
+
     def create(self, after: Values) -> str:
-        pools = sorted(after["pools"], key=lambda pool: not pool.get("control_plane"))
         body = {
             "metadata": encode((NAME, DESCRIPTION, TAGS), after)["metadata"],
             "spec": {
                 "cloudType": self.cloud.name,
                 "cloudAccountUid": account_uid(self.client, self.run, after["cloud_account"], self.cloud.name, False),
                 "cloudConfig": encode(self.cloud.cluster, after["cloud_config"]),
-                "machinepoolconfig": [self._pool_body(pool) for pool in pools],
+                "machinepoolconfig": [self._pool_body(pool) for pool in control_plane_first(after["pools"])],
                 "profiles": [self._profile_body(item) for item in after["profiles"]],
             },
         }
@@ -506,7 +511,7 @@ class Cluster(Resource):
     def _update_pools(self, config: str, raw: dict[str, Any], before: list[Values], after: list[Values]) -> None:
         old = {pool["name"]: pool for pool in before}
         raws = {pool["name"]: pool for pool in raw["cloudConfig"]["spec"].get("machinePoolConfig") or []}
-        for pool in sorted(after, key=lambda pool: not pool.get("control_plane")):
+        for pool in control_plane_first(after):
             if pool["name"] not in old:
                 self.client.request("POST", config + "/machinePools", body=self._pool_body(pool), repeatable=False)
             elif pool != old[pool["name"]]:
@@ -538,9 +543,8 @@ class Cluster(Resource):
             elif was["version"] != item["version"] or was.get("packs") != item.get("packs"):
                 profiles.append(self._profile_body(item, replaces=attached[name]))
             elif was.get("variables") != item.get("variables") or (secrets and name in self.secret_variables):
-                values = dict(item.get("variables") or {}, **self.secret_variables.get(name, {}))
-                listed = [{"name": key, "value": value} for key, value in sorted(values.items())]
-                variables.append({"profileUid": attached[name], "variables": listed})
+                values = self._variable_bodies(name, item.get("variables"))
+                variables.append({"profileUid": attached[name], "variables": values})
         if profiles:
             self.client.request(
                 "PATCH", path + "/profiles", body={"profiles": profiles}, query={"resolveNotification": True}

@@ -80,7 +80,6 @@ class Operation:
     options: Spec
     run: Callable[[Session], Result]
     required_if: tuple[Any, ...] = ()
-    mutually_exclusive: tuple[Any, ...] = ()
     connects: bool = True
 
     @property
@@ -89,7 +88,7 @@ class Operation:
 
     @property
     def constraints(self) -> dict[str, list[Any]]:
-        return {"required_if": list(self.required_if), "mutually_exclusive": list(self.mutually_exclusive)}
+        return {"required_if": list(self.required_if)}
 
 
 def session_of(

@@ -80,7 +80,6 @@ class Resource:
         self.client = session.client
         self.run = session.run
         self.params = session.params
-        self.warnings: list[str] = []
 
     # --- what a resource says of itself ---
 

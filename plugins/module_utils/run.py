@@ -158,9 +158,6 @@ class Index:
         with self.run.entry(self.key) as record:
             return list(self._entries(record, time.time() if fresh else 0.0))
 
-    def matching(self, **wanted: Any) -> list[Entry]:
-        return [item for item in self.entries() if all(item.get(key) == value for key, value in wanted.items())]
-
     def find(self, patience: float = 0.0, **wanted: Any) -> Entry | None:
         """The entry with these values. Its absence is believed for ``patience`` seconds, then asked for again."""
         asked = time.time()

@@ -16,6 +16,7 @@ author:
   - paletteops.modes contributors (@paletteops)
 extends_documentation_fragment:
   - paletteops.modes.attributes.info
+  - paletteops.modes.attributes.reads
   - paletteops.modes.connection
 """
 

@@ -17,20 +17,12 @@ description:
 author:
   - paletteops.modes contributors (@paletteops)
 extends_documentation_fragment:
+  - paletteops.modes.attributes.reads
   - paletteops.modes.connection
   - paletteops.modes.waiting
 attributes:
   check_mode:
     description: Does not wait in check mode; a cluster that nobody defines is still refused.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no diff.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: N/A
-  async:
-    description: Supports the keyword C(async); the ordinary module runs then.
     support: full
 options:
   name:

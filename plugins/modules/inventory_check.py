@@ -18,18 +18,11 @@ description:
   - Calls nothing. The playbooks of this collection run it first, on all clusters of the play.
 author:
   - paletteops.modes contributors (@paletteops)
+extends_documentation_fragment:
+  - paletteops.modes.attributes.reads
 attributes:
   check_mode:
     description: Does the same in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no diff.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: N/A
-  async:
-    description: Supports the keyword C(async); the ordinary module runs then.
     support: full
 options:
   name:

@@ -134,6 +134,15 @@ POOL: tuple[Field, ...] = (
 POOL_KEYS = ("labels",)
 
 
+def is_label(name: str) -> bool:
+    """Whether Kubernetes takes a name as a label (RFC 1123): what clusters and pools are called becomes one."""
+    return bool(re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name))
+
+
+def control_plane_first(pools: list[Values]) -> list[Values]:
+    return sorted(pools, key=lambda pool: not pool.get("control_plane"))
+
+
 def pool_labels(pool: Values) -> list[str]:
     """What Palette calls the kind of pool."""
     return ["control-plane"] if pool.get("control_plane") else ["worker"]
@@ -154,7 +163,7 @@ def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
             )
     for pool in pools:
         where = f"pools.{pool['name']}"
-        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", str(pool["name"])):
+        if not is_label(str(pool["name"])):
             findings.append(
                 f"{where}: the name of a pool is made of lower case letters, digits and hyphens, at most 63, with a "
                 "letter or digit at both ends. Name it so."
