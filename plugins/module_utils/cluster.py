@@ -26,6 +26,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud impo
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster_profile import (
     MANIFESTS,
     PACK_VALUES,
+    facts_key,
     manifests_of,
     resolve_profile,
 )
@@ -339,7 +340,7 @@ class Cluster(Resource):
                 ],
             }
 
-        facts: dict[str, Any] = self.run.cached(self.client.key(f"profile facts {uid}", tenant=False), fetch)
+        facts: dict[str, Any] = self.run.cached(facts_key(self.client, uid or ""), fetch)
         return facts
 
     def check(self, before: Values | None, after: Values) -> None:

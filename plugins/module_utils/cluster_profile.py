@@ -98,6 +98,11 @@ def profiles(client: Client) -> list[dict[str, Any]]:
     ]
 
 
+def facts_key(client: Client, uid: str) -> str:
+    """Under which the run keeps what clusters need to know of a version of a profile."""
+    return client.key(f"profile facts {uid}", tenant=False)
+
+
 def manifests_of(answer: dict[str, Any]) -> dict[str, list[Values]]:
     """The manifests of a profile by pack, from a v1ClusterProfilePacksManifests."""
     found: dict[str, list[Values]] = {}
@@ -392,6 +397,7 @@ class ClusterProfile(Resource):
             self.client.patch(path + "/metadata", body)
         if self.params["publish"] and ("packs" in changed or unpublished(raw)):
             self.client.patch(path + "/publish")
+        self.run.forget(facts_key(self.client, raw["metadata"]["uid"]))
 
     def delete(self, raw: dict[str, Any]) -> None:
         self.client.delete(f"/v1/clusterprofiles/{raw['metadata']['uid']}")

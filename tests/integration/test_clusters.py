@@ -427,6 +427,18 @@ def test_the_infrastructure_profile_is_swapped_and_never_detached(project: Proje
     assert not again.changed
 
 
+def test_a_profile_that_a_task_changed_is_known_anew_to_the_next(project: Project) -> None:
+    more = base("1.0.0", "1.31.4")
+    more["variables"] = [*more["variables"], {"name": "zone", "default_value": "a"}]
+    outcomes = run(
+        project,
+        Step("cluster", {**SMALL, "name": "first"}),
+        Step("cluster_profile", more),
+        Step("cluster", {**SMALL, "profiles": [{"name": "base", "variables": {"zone": "b"}}]}),
+    )
+    assert outcomes[-1].changed
+
+
 def test_sensitive_variables_are_sent_and_never_shown(project: Project) -> None:
     spec = vary(SMALL, "profiles.base.variables", {"tier": "gold", "token": "canary-token"})
     made, again, always, other = run(
