@@ -52,6 +52,8 @@ class Plane:
     before_request: list[Callable[[Plane], None]] = field(default_factory=list)
     #: Clusters in motion by uid, and when the next thing happens to them (seconds of the plane's clock).
     moving: dict[str, float] = field(default_factory=dict)
+    #: Called with the uids of hosts whose desired state may have changed; within the transaction that changed it.
+    hosts_changed: list[Callable[[set[str]], None]] = field(default_factory=list)
 
     @classmethod
     def open(cls, settings: Settings) -> Plane:
