@@ -23,6 +23,7 @@ _OPERATIONS = {
         GET /v1/auth/refresh/{token}
         GET /v1/auth/org
         GET /v1/auth/orgs
+        POST /v1/edgehosts/register
     """,
     "tenant": """
         POST /v1/projects
@@ -39,10 +40,19 @@ _OPERATIONS = {
         PATCH /v1/apiKeys/{uid}
         PUT /v1/apiKeys/{uid}/state
         DELETE /v1/apiKeys/{uid}
+
+        GET /v1/edgehosts/tokens
+        POST /v1/edgehosts/tokens
+        GET /v1/edgehosts/tokens/{uid}
+        PUT /v1/edgehosts/tokens/{uid}
+        DELETE /v1/edgehosts/tokens/{uid}
+        PUT /v1/edgehosts/tokens/{uid}/state
     """,
     "project": """
         POST /v1/spectroclusters/aws
+        POST /v1/spectroclusters/edge-native
         POST /v1/spectroclusters/vsphere
+        POST /v1/edgehosts
     """,
     "any": """
         GET /v1/users/info
@@ -109,6 +119,7 @@ _OPERATIONS = {
         POST /v1/clusterprofiles/{uid}/clone
         POST /v1/clusterprofiles/{uid}/clone/validate
         GET /v1/clusterprofiles/{uid}/export
+        GET /v1/clusterprofiles/{uid}/spc/download
         PATCH /v1/clusterprofiles/{uid}/metadata
         PATCH /v1/clusterprofiles/{uid}/publish
         POST /v1/clusterprofiles/{uid}/validate/packs
@@ -133,8 +144,11 @@ _OPERATIONS = {
         GET /v1/dashboard/clusterprofiles/{uid}
 
         POST /v1/spectroclusters/aws/validate
+        POST /v1/spectroclusters/edge-native/validate
         POST /v1/spectroclusters/vsphere/validate
         GET /v1/spectroclusters/validate/name
+        POST /v1/spectroclusters/spc/download
+        GET /v1/spectroclusters/config/edgeInstaller
         GET /v1/spectroclusters/{uid}
         DELETE /v1/spectroclusters/{uid}
         GET /v1/spectroclusters/{uid}/status
@@ -164,6 +178,14 @@ _OPERATIONS = {
         GET /v1/spectroclusters/{uid}/features/complianceScan
         GET /v1/spectroclusters/{uid}/config/rbacs
         GET /v1/spectroclusters/{uid}/config/namespaces
+        GET /v1/spectroclusters/{uid}/edge-native/edgeHosts
+        POST /v1/spectroclusters/{uid}/edge/reset
+        GET /v1/spectroclusters/{uid}/k8certificates
+        PUT /v1/spectroclusters/{uid}/k8certificates
+        PATCH /v1/spectroclusters/{uid}/k8certificates/renew
+        GET /v1/spectroclusters/{uid}/features/logFetcher
+        POST /v1/spectroclusters/{uid}/features/logFetcher
+        GET /v1/spectroclusters/features/logFetcher/{uid}/download
 
         GET /v1/cloudconfigs/aws/{configUid}
         PUT /v1/cloudconfigs/aws/{configUid}/clusterConfig
@@ -173,6 +195,14 @@ _OPERATIONS = {
         GET /v1/cloudconfigs/aws/{configUid}/machinePools/{machinePoolName}/machines
         GET /v1/cloudconfigs/aws/{configUid}/machinePools/{machinePoolName}/machines/{machineUid}
         DELETE /v1/cloudconfigs/aws/{configUid}/machinePools/{machinePoolName}/machines/{machineUid}
+        GET /v1/cloudconfigs/edge-native/{configUid}
+        PUT /v1/cloudconfigs/edge-native/{configUid}/clusterConfig
+        POST /v1/cloudconfigs/edge-native/{configUid}/machinePools
+        PUT /v1/cloudconfigs/edge-native/{configUid}/machinePools/{machinePoolName}
+        DELETE /v1/cloudconfigs/edge-native/{configUid}/machinePools/{machinePoolName}
+        GET /v1/cloudconfigs/edge-native/{configUid}/machinePools/{machinePoolName}/machines
+        GET /v1/cloudconfigs/edge-native/{configUid}/machinePools/{machinePoolName}/machines/{machineUid}
+        DELETE /v1/cloudconfigs/edge-native/{configUid}/machinePools/{machinePoolName}/machines/{machineUid}
         GET /v1/cloudconfigs/vsphere/{configUid}
         PUT /v1/cloudconfigs/vsphere/{configUid}/clusterConfig
         POST /v1/cloudconfigs/vsphere/{configUid}/machinePools
@@ -193,6 +223,24 @@ _OPERATIONS = {
         GET /v1/dashboard/spectroclusters/repaveStatus
         GET /v1/dashboard/spectroclusters/{uid}
         GET /v1/dashboard/spectroclusters/{uid}/overview
+
+        GET /v1/edgehosts/metadata
+        GET /v1/edgehosts/tags
+        GET /v1/edgehosts/{uid}
+        PUT /v1/edgehosts/{uid}
+        DELETE /v1/edgehosts/{uid}
+        PATCH /v1/edgehosts/{uid}/cluster/associate
+        DELETE /v1/edgehosts/{uid}/cluster/associate
+        GET /v1/edgehosts/{uid}/config
+        PATCH /v1/edgehosts/{uid}/health
+        PATCH /v1/edgehosts/{uid}/hostCheckSum
+        PATCH /v1/edgehosts/{uid}/hostPairingKey
+        PUT /v1/edgehosts/{uid}/meta
+        PATCH /v1/edgehosts/{uid}/packs/status
+        PUT /v1/edgehosts/{uid}/reset
+        GET /v1/edgehosts/{uid}/spc/download
+        POST /v1/dashboard/edgehosts/search
+        GET /v1/dashboard/edgehosts/search/schema
 
         GET /v1/events/components
         GET /v1/events/components/{objectKind}/{objectUid}
