@@ -65,6 +65,14 @@ matrix: venv ## The other releases of ansible-core for which there is an interpr
 bench: venv ## API calls, wall time and overhead, measured
 	@$(VENV)/python tests/bench/bench.py $(ARGS)
 
+.PHONY: payload
+payload: venv ## The content bundle of a Kubernetes version (VERSION=1.36.3), built by Go in a cache of its own
+	@$(VENV)/python tools/payload.py $(VERSION) $(ARGS)
+
+.PHONY: e2e-agent
+e2e-agent: venv ## Agent mode on real hosts (root, Debian; ARGS=--short for one host)
+	@$(VENV)/python tests/e2e/agent.py $(ARGS)
+
 .PHONY: dist
 dist: venv ## dist/: the collection's tarball, the wheels of what is embedded, checksums
 	@$(VENV)/python tools/distribution.py
