@@ -21,7 +21,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.run import Index,
 #: The annotation in which the API keeps an account's private cloud gateway.
 GATEWAY = "overlordUid"
 
-CLOUD = Field("cloud", api="kind", choices=clouds.NAMES, immutable="Make another account for the other cloud.")
+CLOUD = Field("cloud", api="kind", choices=clouds.WITH_ACCOUNT, immutable="Make another account for the other cloud.")
 CREDENTIALS = Field("credentials", api="spec", type="dict", fields=clouds.union("account"))
 PRIVATE_CLOUD_GATEWAY = Field("private_cloud_gateway", api="metadata.annotations.overlordUid")
 
@@ -94,7 +94,7 @@ class CloudAccount(Resource):
         return clouds.of(self.params["cloud"])
 
     def table(self) -> tuple[Field, ...]:
-        if self.cloud_name not in clouds.CLOUDS:
+        if self.cloud_name not in clouds.WITH_ACCOUNT:
             return self.fields
         own = dataclasses.replace(CREDENTIALS, fields=clouds.of(self.cloud_name).account)
         return tuple(own if field is CREDENTIALS else field for field in self.fields)
@@ -112,7 +112,7 @@ class CloudAccount(Resource):
         return dict(found, kind=cloud) if found else None
 
     def observe(self, raw: dict[str, Any]) -> Values:
-        if raw["kind"] not in clouds.CLOUDS or (self.params.get("cloud") or raw["kind"]) != raw["kind"]:
+        if raw["kind"] not in clouds.WITH_ACCOUNT or (self.params.get("cloud") or raw["kind"]) != raw["kind"]:
             # Of an account for another cloud only what all have is known: the comparison refuses it by its cloud.
             return dict(decode((NAME, TAGS, CLOUD), raw))
         self.cloud_name = raw["kind"]

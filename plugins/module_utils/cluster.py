@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clusters whose infrastructure the management plane provides."""
+"""Clusters: on infrastructure that the management plane provides, and of the user's own hosts."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     show,
     text,
 )
+from ansible_collections.paletteops.modes.plugins.module_utils.members import Members
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import (
     DESCRIPTION,
@@ -60,6 +61,7 @@ PROFILE = (
     Field("packs", type="list", elements="dict", fields=PACK, key="name"),
 )
 
+CLOUD_ACCOUNT = Field("cloud_account", needed=True, immutable=NEW_CLUSTER)
 CLOUD_CONFIG = Field("cloud_config", type="dict", fields=clouds.union("cluster"))
 POOLS = Field("pools", type="list", elements="dict", fields=POOL + clouds.union("pool"), key="name", needed=True)
 PROFILES = Field("profiles", type="list", elements="dict", fields=PROFILE, key="name", needed=True)
@@ -102,12 +104,21 @@ class Cluster(Resource):
         DESCRIPTION,
         TAGS,
         Field("cloud", choices=clouds.NAMES, immutable=NEW_CLUSTER),
-        Field("cloud_account", needed=True, immutable=NEW_CLUSTER),
+        CLOUD_ACCOUNT,
         CLOUD_CONFIG,
         PROFILES,
         POOLS,
     )
-    lists = ("tags", "profiles", "pools", "additional_labels", "additional_annotations", "additional_tags", "subnets")
+    lists = (
+        "tags",
+        "profiles",
+        "pools",
+        "additional_labels",
+        "additional_annotations",
+        "additional_tags",
+        "subnets",
+        "hosts",
+    )
     behaviour = dict(
         wait.WAIT_SPEC,
         wait={"type": "bool", "default": False},
@@ -130,6 +141,11 @@ class Cluster(Resource):
         self.sensitive: dict[str, set[str]] = {}
         self.updated_profiles = False
         self.deleting = False
+        self.members = Members(session, self.name, self.cloud) if self._of_hosts() else None
+
+    def _of_hosts(self) -> bool:
+        """Whether the cluster is made of the user's hosts."""
+        return self.params.get("cloud") in clouds.CLOUDS and bool(self.cloud.members)
 
     @property
     def cloud(self) -> Cloud:
@@ -141,6 +157,7 @@ class Cluster(Resource):
         own = {
             CLOUD_CONFIG.name: dataclasses.replace(CLOUD_CONFIG, fields=self.cloud.cluster),
             POOLS.name: dataclasses.replace(POOLS, fields=POOL + self.cloud.pool),
+            CLOUD_ACCOUNT.name: dataclasses.replace(CLOUD_ACCOUNT, needed=bool(self.cloud.account)),
         }
         return tuple(own.get(field.name, field) for field in self.fields)
 
@@ -242,8 +259,15 @@ class Cluster(Resource):
         if before is None and wanted["cloud_config"] is None:
             wanted["cloud_config"] = {}
         if wanted["pools"] is not None:
-            known = {pool["name"]: pool for pool in (before or {}).get("pools") or []}
+            pools = (before or {}).get("pools") or []
+            known = {pool["name"]: pool for pool in pools}
             wanted["pools"] = [self._wanted_pool(pool, known.get(pool["name"])) for pool in wanted["pools"]]
+            if self.members:
+                self.members.findings = []
+                wanted["pools"] = [
+                    pool if pool.get("state") == "absent" else self.members.wanted(pool, pools, self.params["purge"])
+                    for pool in wanted["pools"]
+                ]
         if wanted["profiles"] is not None:
             attached = {item["name"]: item for item in (before or {}).get("profiles") or []}
             wanted["profiles"] = [self._wanted_profile(item, attached.get(item["name"])) for item in wanted["profiles"]]
@@ -255,6 +279,8 @@ class Cluster(Resource):
         pool = {key: value for key, value in pool.items() if key in common}
         pool.update(clouds.typed(self.cloud.name, "pool", own, f"pools.{pool['name']}"))
         if pool.get("state") == "absent":
+            return pool
+        if self.members:
             return pool
         if pool["max_size"] == 0:
             pool["min_size"] = 0
@@ -349,11 +375,21 @@ class Cluster(Resource):
         findings: list[str] = []
         if before is None:
             findings += name_findings(self.name)
-        findings += check_pools(after.get("pools") or [], (before or {}).get("pools"))
+        config, pools = after.get("cloud_config") or {}, after.get("pools") or []
+        old = (before or {}).get("pools")
+        findings += check_pools(pools, old, self.cloud.members, bool(config.get("two_node")))
+        findings += self.cloud.check_cluster(config, pools)
+        if self.members:
+            findings += self.members.check(old or [], pools)
+        if after.get("cloud_account") and not self.cloud.account:
+            findings.append(
+                f"cloud_account is '{after['cloud_account']}', and {self.cloud.name} takes none: its machines are your "
+                "hosts. Take it out."
+            )
         findings += self._check_profiles(before, after)
         if findings:
             raise PaletteError(flatten(findings))
-        if before is None:
+        if before is None and self.cloud.account:
             account_uid(self.client, self.run, after["cloud_account"], self.cloud.name, self.session.check_mode)
 
     def _check_profiles(self, before: Values | None, after: Values) -> list[str]:
@@ -464,17 +500,23 @@ class Cluster(Resource):
         return [{"name": key, "value": value} for key, value in sorted(whole.items())]
 
     def create(self, after: Values) -> str:
+        account = {}
+        if self.cloud.account:
+            uid = account_uid(self.client, self.run, after["cloud_account"], self.cloud.name, False)
+            account = {"cloudType": self.cloud.name, "cloudAccountUid": uid}
         body = {
             "metadata": encode((NAME, DESCRIPTION, TAGS), after)["metadata"],
             "spec": {
-                "cloudType": self.cloud.name,
-                "cloudAccountUid": account_uid(self.client, self.run, after["cloud_account"], self.cloud.name, False),
+                **account,
                 "cloudConfig": encode(self.cloud.cluster, after["cloud_config"]),
                 "machinepoolconfig": [self._pool_body(pool) for pool in control_plane_first(after["pools"])],
                 "profiles": [self._profile_body(item) for item in after["profiles"]],
             },
         }
-        return self.client.create(f"/v1/spectroclusters/{self.cloud.name}", body)
+        uid = self.client.create(f"/v1/spectroclusters/{self.cloud.name}", body)
+        if self.members:
+            self.members.settled(uid, after["pools"], [])
+        return uid
 
     def sends_secrets(self) -> bool:
         # Secrets of a cluster are the values of sensitive variables; without one there is nothing to send.
@@ -504,7 +546,11 @@ class Cluster(Resource):
             whole = overlay(raw["cloudConfig"]["spec"].get("clusterConfig") or {}, encode(self.cloud.cluster, named))
             self.client.put(config + "/clusterConfig", {"clusterConfig": whole})
         if "pools" in changed:
+            if self.members:
+                self.members.take_out(config, before["pools"], after["pools"])
             self._update_pools(config, raw, before["pools"], after["pools"])
+            if self.members:
+                self.members.settled(raw["metadata"]["uid"], after["pools"], before["pools"])
         secrets = self.sends_secrets()
         if "profiles" in changed or secrets:
             self._update_profiles(path, raw, before["profiles"], after["profiles"], secrets)

@@ -43,7 +43,7 @@ class Field:
     needed     must be named when the object is made
     secret     sent, never read back, never compared, never shown
     immutable  why it cannot change and what would allow it; empty where it can
-    fields     sub-options of a dict, or of the items of a list of dicts
+    fields     sub-options of a dict, or of the items of a list of dicts; of ``raw`` items some may be the key alone
     key        the sub-option by which the items of a list are told apart: they merge by it
     ordered    whether the order of a list means something
     encode     option value to API value, where they differ
@@ -143,7 +143,7 @@ def argument_spec(fields: Iterable[Field]) -> dict[str, dict[str, Any]]:
         elif re.search(r"pass(?!ive)|secret|token|(?<!public_)key(?!s?_name)", field.name):
             # ansible-test asks for a word on names that look like secrets.
             entry["no_log"] = False
-        if field.fields:
+        if field.fields and field.elements != "raw":
             entry["options"] = argument_spec(sub_fields(field))
             if field.key:
                 entry["options"][field.key]["required"] = True
@@ -193,7 +193,9 @@ def documentation(fields: Iterable[Field]) -> dict[str, Any]:
             entry["description"].append(f"Where it was never named, V({text(field.assumed)}) holds.")
         if field.immutable:
             entry["description"].append(f"It cannot be changed: {field.immutable}")
-        if field.fields:
+        if field.elements == "raw":
+            entry["description"] += [described(sub) for sub in sub_fields(field)]
+        elif field.fields:
             entry["suboptions"] = documentation(sub_fields(field))
             if field.key:
                 entry["suboptions"][field.key]["required"] = True
@@ -201,6 +203,13 @@ def documentation(fields: Iterable[Field]) -> dict[str, Any]:
             entry["default"] = "present"
         options[field.name] = entry
     return options
+
+
+def described(field: Field) -> str:
+    """A sub-option in a sentence, where the documentation has no place for it."""
+    kind = f"{field.type} of {', '.join(sub.name for sub in field.fields)}" if field.fields else field.type
+    choices = f" of {', '.join(map(str, field.choices))}" if field.choices else ""
+    return f"C({field.name}) ({kind}{choices}). {' '.join(field.doc)}"
 
 
 # --- to and from the API's objects ---

@@ -14,7 +14,8 @@ from ansible_collections.paletteops.modes.plugins.module_utils.catalogue import 
 from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account import CloudAccount
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster import POOLS, Cluster, require_project
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster_profile import ClusterProfile
-from ansible_collections.paletteops.modes.plugins.module_utils.fields import public
+from ansible_collections.paletteops.modes.plugins.module_utils.edge_host import edge_hosts, shown
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import public, text
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session, info_operation
 from ansible_collections.paletteops.modes.plugins.module_utils.project import Project
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import Resource
@@ -50,7 +51,7 @@ def projects(session: Session) -> Iterator[Item]:
 
 def cloud_accounts(session: Session) -> Iterator[Item]:
     for entry in chosen(session, reader(session, CloudAccount).listing()):
-        if entry["cloud"] not in clouds.CLOUDS:
+        if entry["cloud"] not in clouds.WITH_ACCOUNT:
             yield entry
             continue
         resource = reader(session, CloudAccount, cloud=entry["cloud"])
@@ -137,6 +138,16 @@ def packs(session: Session) -> Iterator[Item]:
         yield item
 
 
+def edge_host_list(session: Session) -> Iterator[Item]:
+    wanted = {key: session.params[key] for key in ("uid", "name", "state") if session.params.get(key)}
+    tags = {
+        str(key): text(value if value is not None else "") for key, value in (session.params.get("tags") or {}).items()
+    }
+    for host in sorted(edge_hosts(session.client), key=lambda host: (host["name"], host["uid"])):
+        if wanted.items() <= host.items() and tags.items() <= host["tags"].items():
+            yield shown(host)
+
+
 def registries(session: Session) -> Iterator[Item]:
     yield from chosen(session, Catalogue(session.client, session.run).registries())
 
@@ -148,4 +159,13 @@ CLOUD_ACCOUNTS = info_operation("cloud_accounts", cloud_accounts)
 CLUSTER_PROFILES = info_operation("cluster_profiles", cluster_profiles, {"version": {"type": "str"}})
 CLUSTERS = info_operation("clusters", cluster_list)
 PACKS = info_operation("packs", packs, {"cloud": CLOUD_CHOICE, "registry": {"type": "str"}})
+EDGE_HOSTS = info_operation(
+    "edge_hosts",
+    edge_host_list,
+    {
+        "uid": {"type": "str"},
+        "tags": {"type": "dict"},
+        "state": {"type": "str", "choices": ["ready", "unpaired", "in-use"]},
+    },
+)
 REGISTRIES = info_operation("registries", registries)

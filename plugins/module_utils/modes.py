@@ -23,7 +23,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
     hint,
     nearest,
 )
-from ansible_collections.paletteops.modes.plugins.module_utils.fields import Values, missing, show
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import Values, argument_spec, missing, show
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import (
     CONNECTION_SPEC,
     Operation,
@@ -32,6 +32,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils.operation import 
     Spec,
 )
 from ansible_collections.paletteops.modes.plugins.module_utils.project import Project
+from ansible_collections.paletteops.modes.plugins.module_utils.registration_token import RegistrationToken
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import Resource, resource_operation
 
 PREFIX = "palette_"
@@ -54,6 +55,7 @@ class Mode:
     trusted_boot       with which management Trusted Boot is allowed
     two_node           with which management two-node high availability is allowed
     os_pack            the OS pack of its profiles; empty where it is the cloud's
+    cloud              the API's cloud type of its clusters; empty where the inventory names the cloud
     works              whether the playbooks bring clusters up in this mode
     """
 
@@ -66,6 +68,7 @@ class Mode:
     trusted_boot: tuple[str, ...]
     two_node: tuple[str, ...]
     os_pack: str
+    cloud: str
     works: bool
 
 
@@ -82,6 +85,7 @@ MODES: dict[str, Mode] = {
             trusted_boot=(),
             two_node=(),
             os_pack="",
+            cloud="",
             works=True,
         ),
         Mode(
@@ -94,6 +98,7 @@ MODES: dict[str, Mode] = {
             trusted_boot=("central",),
             two_node=("central",),
             os_pack="edge-native-byoi",
+            cloud="edge-native",
             works=False,
         ),
         Mode(
@@ -106,7 +111,8 @@ MODES: dict[str, Mode] = {
             trusted_boot=(),
             two_node=(),
             os_pack="edge-native-byoi",
-            works=False,
+            cloud="edge-native",
+            works=True,
         ),
     )
 }
@@ -145,7 +151,65 @@ _NOT_INVENTORY = ("state", "wait", "upgrade")
 
 _CLOUD_RULE = "takes no cloud account: its machines are the user's"
 _NEEDED = {"cloud": (CONTROLLER,), "cloud_account": (CONTROLLER,), "profiles": tuple(MODES), "pools": tuple(MODES)}
-_CONTROLLER_ONLY = ("cloud", "cloud_account", "cloud_config")
+_CONTROLLER_ONLY = ("cloud", "cloud_account")
+
+_ADDRESS_RULE = "has the address of its control plane in palette_cloud_config, if it has one to name"
+_HOST_RULE = "has no hosts of the user's in the inventory"
+_AGENT_RULE = "installs no agent on hosts"
+
+_ENDPOINT: Spec = argument_spec(field for field in clouds.table("edge-native", "cluster") if field.name == "endpoint")
+
+#: Variables of hosts, and of clusters that are made of them: name, type, modes, and the rule of the other modes.
+_OF_HOSTS: tuple[tuple[str, dict[str, Any], tuple[str, ...], str], ...] = (
+    ("vip", {"type": "str"}, EDGE, _ADDRESS_RULE),
+    ("endpoint", _ENDPOINT["endpoint"], EDGE, _ADDRESS_RULE),
+    ("registration_token", {"type": "str", "no_log": False}, EDGE, _HOST_RULE),
+    ("host_uid", {"type": "str"}, EDGE, _HOST_RULE),
+    ("host_name", {"type": "str"}, EDGE, _HOST_RULE),
+    ("host_tags", {"type": "dict"}, EDGE, _HOST_RULE),
+    ("host_wait_timeout", {"type": "int"}, EDGE, _HOST_RULE),
+    *(
+        (f"agent_{name}", spec, (AGENT,), _AGENT_RULE)
+        for name, spec in (
+            ("install", {"type": "bool"}),
+            ("version", {"type": "str"}),
+            ("url", {"type": "str"}),
+            ("file", {"type": "path"}),
+            ("archive", {"type": "path"}),
+            ("checksum", {"type": "str"}),
+            ("source", {"type": "str"}),
+            ("endpoint", {"type": "str"}),
+            ("fips", {"type": "bool"}),
+            ("user_data", {"type": "dict", "no_log": True}),
+            ("environment", {"type": "dict", "no_log": True}),
+            (
+                "requirements",
+                {
+                    "type": "dict",
+                    "options": {"cpus": {"type": "int"}, "memory_mib": {"type": "int"}, "disk_gib": {"type": "int"}},
+                },
+            ),
+            ("ignore", {"type": "list", "elements": "str"}),
+            ("ranges", {"type": "list", "elements": "str"}),
+            ("install_packages", {"type": "bool"}),
+            ("remove_packages", {"type": "bool"}),
+            ("uninstall", {"type": "bool"}),
+            ("deregister", {"type": "bool"}),
+        )
+    ),
+    *(
+        (f"patch_{name}", spec, (AGENT,), "has no operating system of the user's to patch")
+        for name, spec in (
+            ("tasks", {"type": "path"}),
+            ("pending", {"type": "path"}),
+            ("round", {"type": "str"}),
+            ("batch", {"type": "raw"}),
+            ("drain_timeout", {"type": "int"}),
+            ("reboot", {"type": "str", "choices": ["auto", "always", "never"]}),
+            ("reboot_timeout", {"type": "int"}),
+        )
+    ),
+)
 
 
 def _variables() -> Iterator[Variable]:
@@ -162,17 +226,19 @@ def _variables() -> Iterator[Variable]:
         ("projects", Project),
         ("cloud_accounts", CloudAccount),
         ("cluster_profiles", ClusterProfile),
+        ("registration_tokens", RegistrationToken),
     ):
-        yield Variable(name, {"type": "list", "elements": "dict"}, items=resource)
+        yield Variable(name, {"type": "list", "elements": "dict", "no_log": False}, items=resource)
     # what the playbooks do
     yield Variable("verify", {"type": "str", "choices": ["plane", "nodes", "none"]})
     yield Variable("kubeconfig", {"type": "path"})
     yield Variable("kubeconfig_admin", {"type": "bool"})
     yield Variable("serial", {"type": "raw"})
     yield Variable("confirm_teardown", {"type": "str"})
-    # modes to come
+    # the user's hosts
+    for name, spec, modes, rule in _OF_HOSTS:
+        yield Variable(name, spec, modes, rule)
     yield Variable("management", {"type": "str", "choices": ["central", "local"]})
-    yield Variable("vip", {"type": "str"}, EDGE, "has the address of its control plane in palette_cloud_config")
     yield Variable("trusted_boot", {"type": "bool"}, (APPLIANCE,), "has no Trusted Boot")
     yield Variable("two_node", {"type": "bool"}, (APPLIANCE,), "has no two-node high availability")
 
@@ -197,18 +263,42 @@ class Finding:
         return f"{self.rule} {self.way_out}".strip()
 
 
-def check_cluster(variables: dict[str, Any]) -> list[Finding]:
-    """What is wrong with the variables of one cluster, by their whole names; those without the prefix do not count.
+def check_host(variables: dict[str, Any]) -> list[Finding]:
+    """What is wrong with the variables of one host; it may inherit those of its clusters, and its mode is theirs."""
+    findings, known = _known(variables)
+    for name, value in known.items():
+        findings += _value_findings(VARIABLES[name], value)
+    mode = MODES.get(str(known.get("mode")))
+    if mode is not None and mode.cloud_credentials:
+        able = " or ".join(other.name for other in MODES.values() if not other.cloud_credentials)
+        findings.append(
+            Finding(
+                PREFIX + "mode",
+                f"{PREFIX}mode is '{mode.name}', and {mode.name} mode {_HOST_RULE}.",
+                f"Set it to {able}, or take the host out of the inventory.",
+                mode.name,
+            )
+        )
+    return findings
 
-    A finding never holds the value of anything that may be secret.
-    """
+
+def _known(variables: dict[str, Any]) -> tuple[list[Finding], Values]:
+    """The variables without their prefix, and a finding for each that there is not."""
     given = {
         name[len(PREFIX) :]: value
         for name, value in variables.items()
         if name.startswith(PREFIX) and not name.startswith(INTERNAL) and value is not None
     }
     findings = [_unknown(name) for name in sorted(set(given) - set(VARIABLES))]
-    known = {name: value for name, value in given.items() if name in VARIABLES}
+    return findings, {name: value for name, value in given.items() if name in VARIABLES}
+
+
+def check_cluster(variables: dict[str, Any]) -> list[Finding]:
+    """What is wrong with the variables of one cluster, by their whole names; those without the prefix do not count.
+
+    A finding never holds the value of anything that may be secret.
+    """
+    findings, known = _known(variables)
     mode = MODES.get(str(known.get("mode")))
     if mode is not None:
         findings += _mode_findings(mode, known)
@@ -226,9 +316,26 @@ def check_cluster(variables: dict[str, Any]) -> list[Finding]:
         findings += wrong
         if not wrong:
             values[name] = _converted(VARIABLES[name], value)
-    if mode is not None and mode.cloud_credentials and values.get("cloud") in clouds.CLOUDS:
-        findings += _cloud_findings(values["cloud"], values)
+    if mode is not None:
+        cloud = mode.cloud or values.get("cloud")
+        if cloud in clouds.CLOUDS and bool(clouds.of(cloud).members) == bool(mode.cloud):
+            findings += _cloud_findings(cloud, _addressed(values) if mode.cloud else values)
+        elif cloud in clouds.CLOUDS:
+            findings.append(
+                Finding(
+                    PREFIX + "cloud",
+                    f"{PREFIX}cloud is '{cloud}', and in {mode.name} mode the management plane provides the machines.",
+                    f"Name another cloud, or set {PREFIX}mode to {' or '.join(EDGE)}.",
+                    cloud,
+                )
+            )
     return findings
+
+
+def _addressed(values: Values) -> Values:
+    """The variables with the control plane's address where the option has it: in the cloud config."""
+    own = {name: values[name] for name in ("vip", "endpoint") if values.get(name) is not None}
+    return dict(values, cloud_config=dict(values.get("cloud_config") or {}, **own))
 
 
 def _unknown(name: str) -> Finding:
@@ -381,9 +488,11 @@ def _cloud_findings(cloud: str, values: Values) -> Iterator[Finding]:
     config = values.get("cloud_config") or {}
     wrong = list(_typed(PREFIX + "cloud_config", cloud, "cluster", config, PREFIX + "cloud_config"))
     yield from wrong
+    unfit = bool(wrong)
     if not wrong:
         for lacking in missing(clouds.table(cloud, "cluster"), config, PREFIX + "cloud_config."):
             yield _lacking("cloud_config", lacking, cloud)
+    members = clouds.of(cloud).members
     common = {field.name for field in POOL} | {"state"}
     pools = [pool for pool in values.get("pools") or [] if pool.get("state") != "absent"]
     for pool in pools:
@@ -391,13 +500,43 @@ def _cloud_findings(cloud: str, values: Values) -> Iterator[Finding]:
         own = {key: value for key, value in pool.items() if key not in common}
         wrong = list(_typed(PREFIX + "pools", cloud, "pool", own, where))
         yield from wrong
+        unfit = unfit or bool(wrong)
         if not wrong:
-            for lacking in missing(POOL + clouds.table(cloud, "pool"), pool, where + "."):
-                yield _lacking("pools", lacking, cloud)
-    if pools:
-        for sentence in check_pools(pools, None):
-            rule, dot, way_out = sentence.rpartition(". ")
-            yield Finding(PREFIX + "pools", PREFIX + (rule + dot.strip() or sentence), way_out if rule else "")
+            if members:
+                yield from _count(pool, clouds.typed(cloud, "pool", own, where), cloud, where)
+            for lacking in missing(
+                POOL + clouds.of(cloud).pool, dict(pool, **({"size": 1} if members else {})), where + "."
+            ):
+                # Hosts that are chosen are known by the plane alone.
+                if lacking != f"{where}.{members}" or pool[members] is not None:
+                    yield _lacking("pools", lacking, cloud)
+    sentences = check_pools(pools, None, members, bool(config.get("two_node"))) if pools else []
+    if not unfit:
+        sentences += clouds.of(cloud).check_cluster(config, [pool for pool in pools if pool.get(members)])
+    for sentence in sentences:
+        yield _sentence(sentence)
+
+
+def _count(pool: Values, typed: Values, cloud: str, where: str) -> Iterator[Finding]:
+    """Gives a pool of hosts its size, which is their number; None where the plane alone knows it."""
+    members, size = clouds.of(cloud).members, pool.get("size")
+    named = [item for item in typed[members] or [] if item.get("state") != "absent"]
+    chosen = any(typed[field.name] for field in clouds.of(cloud).selectors)
+    pool[members] = named or (None if chosen else [])
+    pool["size"] = None if chosen or typed[members] is None else len(named)
+    if size is not None and size != pool["size"]:
+        yield Finding(
+            PREFIX + "pools", f"{where}.size is {size}, and the number of its {members} is its size.", "Take it out."
+        )
+
+
+def _sentence(sentence: str) -> Finding:
+    """A finding of the clouds' rules, in the names of the inventory."""
+    rule, dot, way_out = sentence.rpartition(". ")
+    rule = (rule + dot.strip()) if rule else sentence
+    variable = "cloud_config" if rule.startswith("cloud_config") else "pools"
+    shown = PREFIX + rule if rule.startswith(("cloud_config", "pools")) else f"{PREFIX}pools: {rule}"
+    return Finding(PREFIX + variable, shown, way_out)
 
 
 def _lacking(variable: str, option: str, cloud: str) -> Finding:
@@ -405,9 +544,10 @@ def _lacking(variable: str, option: str, cloud: str) -> Finding:
 
 
 def check_inventory(session: Session) -> Result:
-    findings = check_cluster(session.params["variables"])
+    of_host = session.params["kind"] == "host"
+    findings = (check_host if of_host else check_cluster)(session.params["variables"])
     name = session.params["name"]
-    if name is not None:
+    if name is not None and not of_host:
         for sentence in name_findings(name):
             rule, dot, way_out = sentence.rpartition(". ")
             findings.append(Finding(PREFIX + "name", f"The {rule}{dot.strip()}", way_out, name))
@@ -422,7 +562,11 @@ def check_inventory(session: Session) -> Result:
 #: A cluster's variables hold secrets among much that is not. Were the option a secret of the spec, every value would be
 #: masked wherever it is shown, names and numbers too. So the findings hold none that may be secret.
 INVENTORY_CHECK = Operation(
-    {"name": {"type": "str"}, "variables": {"type": "dict", "required": True, "no_log": False}},
+    {
+        "name": {"type": "str"},
+        "kind": {"type": "str", "choices": ["cluster", "host"], "default": "cluster"},
+        "variables": {"type": "dict", "required": True, "no_log": False},
+    },
     check_inventory,
     connects=False,
 )

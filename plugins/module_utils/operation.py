@@ -74,13 +74,16 @@ class Session:
 class Operation:
     """``run`` returns the task's result and raises PaletteError where it fails.
 
-    connects   whether it calls the management plane
+    connects         whether it calls the management plane
+    returns_secrets  keys of results that hold a secret: a result with one of them is not displayed
     """
 
     options: Spec
     run: Callable[[Session], Result]
     required_if: tuple[Any, ...] = ()
+    required_one_of: tuple[tuple[str, ...], ...] = ()
     connects: bool = True
+    returns_secrets: tuple[str, ...] = ()
 
     @property
     def argument_spec(self) -> Spec:
@@ -88,7 +91,7 @@ class Operation:
 
     @property
     def constraints(self) -> dict[str, list[Any]]:
-        return {"required_if": list(self.required_if)}
+        return {"required_if": list(self.required_if), "required_one_of": list(self.required_one_of)}
 
 
 def session_of(

@@ -73,6 +73,7 @@ class Resource:
     fields: ClassVar[tuple[Field, ...]]
     behaviour: ClassVar[Spec] = {}
     lists: ClassVar[tuple[str, ...]] = ()  #: names that purge takes
+    keys: ClassVar[tuple[str, ...]] = ("name",)  #: options that say which object is meant; one of them is needed
     tenant: ClassVar[bool] = False  #: lives in the tenant's scope, whatever the project
 
     def __init__(self, session: Session) -> None:
@@ -105,6 +106,9 @@ class Resource:
 
     def check(self, before: Values | None, after: Values) -> None:
         """Raises PaletteError where what is to be breaks a rule. Runs before any write."""
+
+    def check_absent(self, raw: dict[str, Any]) -> None:
+        """Raises PaletteError where the object cannot be removed. Runs before any write, in check mode too."""
 
     def create(self, after: Values) -> str:
         raise NotImplementedError
@@ -267,6 +271,8 @@ class Resource:
 
     def ensure_absent(self) -> Result:
         raw = self.locate()
+        if raw is not None:
+            self.check_absent(raw)
         before = self.observe(raw) if raw else None
         if self.session.check_mode:
             foretold = self.run.predicted(self.key(), self.record_name())
@@ -316,11 +322,20 @@ class Resource:
         return result
 
 
-def resource_operation(resource: type[Resource], required_if: Sequence[Any] = ()) -> Operation:
+def resource_operation(
+    resource: type[Resource], required_if: Sequence[Any] = (), returns_secrets: tuple[str, ...] = ()
+) -> Operation:
     """The operation of a resource's module."""
     options: Spec = dict(argument_spec(resource.fields), **STATE_SPEC)
-    options["name"] = {"type": "str", "required": True}
+    if len(resource.keys) == 1:
+        options[resource.keys[0]] = {"type": "str", "required": True}
     if resource.lists:
         options["purge"] = {"type": "list", "elements": "str", "choices": list(resource.lists), "default": []}
     options.update(resource.behaviour)
-    return Operation(options, lambda session: resource(session).ensure(), required_if=tuple(required_if))
+    return Operation(
+        options,
+        lambda session: resource(session).ensure(),
+        required_if=tuple(required_if),
+        required_one_of=(resource.keys,) if len(resource.keys) > 1 else (),
+        returns_secrets=returns_secrets,
+    )

@@ -10,7 +10,8 @@ module: cluster
 short_description: Manages clusters in Palette
 version_added: 0.1.0
 description:
-  - Makes, scales, upgrades, changes and removes Kubernetes clusters whose infrastructure the management plane provides.
+  - Makes, scales, upgrades, changes and removes Kubernetes clusters, on infrastructure that the management plane
+    provides or, with O(cloud=edge-native), of the user's own hosts.
   - Only what the task names is compared and changed. Lists of named things merge by name.
 author:
   - paletteops.modes contributors (@paletteops)
@@ -36,9 +37,11 @@ options:
   cloud:
     description: The cloud. Needed where the cluster is to be present. It cannot be changed.
     type: str
-    choices: [aws, vsphere]
+    choices: [aws, edge-native, vsphere]
   cloud_account:
-    description: Name of the cloud account. Needed when the cluster is made. It cannot be changed.
+    description:
+      - Name of the cloud account. Needed when the cluster is made. It cannot be changed. Clusters of the user's own
+        hosts have none.
     type: str
   profiles:
     description:
@@ -137,7 +140,7 @@ options:
     description: Names of the options which the task owns whole. What they do not name is taken away.
     type: list
     elements: str
-    choices: [tags, profiles, pools, additional_labels, additional_annotations, additional_tags, subnets]
+    choices: [tags, profiles, pools, additional_labels, additional_annotations, additional_tags, subnets, hosts]
     default: []
 """
 
@@ -196,6 +199,36 @@ EXAMPLES = r"""
         instance_type: {num_cpus: 4, memory_mib: 8192, disk_gib: 60}
         placements:
           - {cluster: compute-1, datastore: fast, network: clusters, resource_pool: palette}
+
+- name: A cluster of hosts of one's own
+  paletteops.modes.cluster:
+    name: plant-8
+    project: plants
+    cloud: edge-native
+    cloud_config:
+      vip: 192.0.2.80
+      ntp_servers: [ntp.plant.example]
+    profiles:
+      - {name: base-edge, version: 1.0.x}
+    pools:
+      - name: control-plane
+        control_plane: true
+        hosts: [plant-8-cp-1, plant-8-cp-2, plant-8-cp-3]
+      - name: workers
+        host_tags:
+          plant: "8"
+          role: worker
+
+- name: One host is taken out, and another comes in its place
+  paletteops.modes.cluster:
+    name: plant-8
+    project: plants
+    cloud: edge-native
+    pools:
+      - name: workers
+        hosts:
+          - plant-8-line-4
+          - {host: plant-8-line-2, state: absent}
 
 - name: More workers; everything else stays as it is
   paletteops.modes.cluster:

@@ -39,7 +39,7 @@ options:
       - The cloud for which the profile is. Needed when an infrastructure profile is made; V(all) is what add-on
         profiles have where nothing else is said. It cannot be changed.
     type: str
-    choices: [aws, vsphere, all]
+    choices: [aws, edge-native, vsphere, all]
   type:
     description:
       - V(cluster) has all layers of a cluster, V(infra) those of its infrastructure, V(add-on) what is laid on top.

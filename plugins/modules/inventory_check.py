@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: inventory_check
-short_description: Checks whether a cluster's inventory variables fit its mode
+short_description: Checks whether inventory variables fit the mode
 version_added: 0.1.0
 description:
-  - Checks the C(palette_*) variables of one cluster against the table of deployment modes and against the options that
-    they become. It finds variables that do not exist, misspelt keys, values of a wrong type, what a mode or a cloud
-    does not allow, and what is missing.
+  - Checks the C(palette_*) variables of one cluster, or of one host of a cluster, against the table of deployment modes
+    and against the options that they become. It finds variables that do not exist, misspelt keys, values of a wrong
+    type, what a mode or a cloud does not allow, and what is missing.
   - All findings are reported at once, each with the rule and the way out. The values of what may be secret are never
     shown or returned.
   - Calls nothing. The playbooks of this collection run it first, on all clusters of the play.
@@ -26,8 +26,14 @@ attributes:
     support: full
 options:
   name:
-    description: Name of the cluster, to be checked as well.
+    description: Name of the cluster, to be checked as well. It says nothing of a host.
     type: str
+  kind:
+    description:
+      - Whose variables they are. A host needs none, and may have inherited those of its clusters.
+    type: str
+    choices: [cluster, host]
+    default: cluster
   variables:
     description:
       - The cluster's variables by their whole names. Those that do not begin with C(palette_) do not count.

@@ -21,7 +21,7 @@ options:
   cloud:
     description: Only packs that fit this cloud.
     type: str
-    choices: [aws, vsphere]
+    choices: [aws, edge-native, vsphere]
   registry:
     description: Name of the registry, where several hold the named pack.
     type: str

@@ -43,10 +43,10 @@ class PaletteAction(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        if self._task.async_val or self._elsewhere():
-            result.update(self._as_module(task_vars))
-            return result
-        result.update(self._here(result))
+        away = self._task.async_val or self._elsewhere()
+        result.update(self._as_module(task_vars) if away else self._here(result))
+        if any(result.get(key) for key in self.operation.returns_secrets):
+            result["_ansible_no_log"] = True  # it can be registered, and is not displayed
         return result
 
     def _elsewhere(self) -> bool:

@@ -40,8 +40,39 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_place() -> None:
         clouds.typed("vsphere", "pool", {"instance_type": "m6i.large"}, "pools.w")
 
 
+def test_what_is_not_named_in_a_map_is_no_value_of_it() -> None:
+    for cloud, option in (("vsphere", "control_plane_endpoint"), ("edge-native", "endpoint")):
+        typed = clouds.typed(cloud, "cluster", {option: {"host": "h", "type": None}}, "cloud_config")
+        assert typed[option]["host"] == "h"
+
+
+def test_an_item_may_be_its_key_alone() -> None:
+    typed = clouds.typed(
+        "edge-native", "pool", {"hosts": ["a", 7, {"host": "b", "nic": {"ip": "192.0.2.1"}}]}, "pools.w"
+    )
+    assert [item["host"] for item in typed["hosts"]] == ["a", "7", "b"]
+    assert [item["state"] for item in typed["hosts"]] == ["present"] * 3
+    assert typed["hosts"][2]["nic"]["ip"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"hots": "a"}, r"pools\.w\.hosts\.None\.hots does not exist.*host"),
+        ({"host": "a", "state": "gone"}, r"pools\.w\.hosts: .*present, absent.*gone"),
+        ({"nic": {}}, r"pools\.w\.hosts: .*host"),
+        (["a"], r'pools\.w\.hosts holds \["a"\]'),
+        (None, r"pools\.w\.hosts holds null"),
+        ({"host": "a", "nic": 7}, r"nic is 7, and wants a map"),
+    ],
+)
+def test_an_item_that_is_neither_its_key_nor_a_map_is_refused(item: Any, words: str) -> None:
+    with pytest.raises(PaletteError, match=words):
+        clouds.typed("edge-native", "pool", {"hosts": [item]}, "pools.w")
+
+
 def test_an_unknown_cloud_is_refused_with_those_there_are() -> None:
-    with pytest.raises(PaletteError, match=r"'gcp' is not supported\. Supported: aws, vsphere"):
+    with pytest.raises(PaletteError, match=r"'gcp' is not supported\. Supported: aws, edge-native, vsphere"):
         clouds.of("gcp")
 
 

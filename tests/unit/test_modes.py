@@ -13,7 +13,12 @@ import pytest
 import yaml
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
-from ansible_collections.paletteops.modes.plugins.module_utils.modes import MODES, VARIABLES, check_cluster
+from ansible_collections.paletteops.modes.plugins.module_utils.modes import (
+    MODES,
+    VARIABLES,
+    check_cluster,
+    check_host,
+)
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import CONNECTION_SPEC
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import resource_operation
 from ansible_collections.paletteops.modes.plugins.plugin_utils.inventory import shared_objects, summary
@@ -54,7 +59,20 @@ AGENT: Variables = {
     "palette_mode": "agent",
     "palette_vip": "192.0.2.10",
     "palette_profiles": [{"name": "base-edge"}],
-    "palette_pools": [{"name": "control-plane", "control_plane": True, "size": 1}],
+    "palette_pools": [
+        {"name": "control-plane", "control_plane": True, "hosts": ["cp-1", {"host": "cp-2"}, "cp-3"]},
+        {"name": "workers", "host_tags": {"role": "worker"}},
+    ],
+}
+
+HOST: Variables = {
+    "palette_host_uid": "cp-1",
+    "palette_host_tags": {"plant": 7},
+    "palette_registration_token": "plants",
+    "palette_agent_url": "https://files.example/palette-agent",
+    "palette_agent_checksum": "sha256:00",
+    "palette_agent_user_data": {"stylus": {"debug": True}},
+    "palette_patch_batch": "25%",
 }
 
 CANARY = "canary-7f3a-secret"
@@ -68,7 +86,8 @@ def changed(base: Variables, **variables: Any) -> Variables:
 
 def pools(base: Variables, number: int, **values: Any) -> Variables:
     found = copy.deepcopy(base)
-    found["palette_pools"][number].update(values)
+    pool = {**found["palette_pools"][number], **values}
+    found["palette_pools"][number] = {name: value for name, value in pool.items() if value is not ...}
     return found
 
 
@@ -120,7 +139,7 @@ def test_the_foundation_hands_every_option_of_a_shared_object_to_its_module() ->
 
 
 def test_the_role_hands_every_option_of_a_cluster_to_the_module() -> None:
-    text = "".join(file.read_text("utf-8") for file in (REPOSITORY / "roles/controller/tasks").glob("*.yml"))
+    text = "".join(file.read_text("utf-8") for file in (REPOSITORY / "roles/cluster/tasks").glob("*.yml"))
     for name in set(resource_operation(Cluster).options) - {"state", "wait", "upgrade"}:
         assert re.search(rf"^    {name}: ", text, re.MULTILINE), f"the role never names {name}"
 
@@ -128,7 +147,7 @@ def test_the_role_hands_every_option_of_a_cluster_to_the_module() -> None:
 # --- a cluster's variables ---
 
 
-@pytest.mark.parametrize("variables", [AWS, VSPHERE, AGENT, changed(AWS, api_key=CANARY, serial=2)])
+@pytest.mark.parametrize("variables", [AWS, VSPHERE, AGENT, {**AGENT, **HOST}, changed(AWS, api_key=CANARY, serial=2)])
 def test_what_fits_is_not_found(variables: Variables) -> None:
     assert check_cluster({**variables, "palette__internal": 1, "other": 2, "palette_description": None}) == []
 
@@ -141,13 +160,57 @@ BAD = {
     "no cloud": (changed(AWS, cloud=...), "palette_cloud is missing", "controller mode"),
     "no account": (changed(AWS, cloud_account=...), "palette_cloud_account is missing", "controller mode"),
     "no pools": (changed(AWS, pools=...), "palette_pools is missing", "Set it"),
-    "cloud that is not there": (changed(AWS, cloud="gcp"), "palette_cloud", "aws, vsphere"),
+    "cloud that is not there": (changed(AWS, cloud="gcp"), "palette_cloud", "aws, edge-native, vsphere"),
     "cloud account in agent mode": (
         changed(AGENT, cloud_account="retail-aws"),
         "retail-aws",
         "agent mode takes no cloud",
     ),
-    "cloud config in agent mode": (changed(AGENT, cloud_config={"region": "x"}), "palette_cloud_config", "controller"),
+    "cloud in agent mode": (changed(AGENT, cloud="aws"), "palette_cloud is 'aws'", "controller"),
+    "cloud config of a cloud in agent mode": (
+        changed(AGENT, cloud_config={"region": "x"}),
+        "palette_cloud_config.region belongs to aws, and the cloud is edge-native",
+        "ssh_keys",
+    ),
+    "hosts in controller mode": (
+        changed(AWS, cloud="edge-native"),
+        "in controller mode the management plane provides the machines",
+        "appliance or agent",
+    ),
+    "no address": (changed(AGENT, vip=...), "palette_cloud_config.vip is missing", "Name vip"),
+    "two addresses": (
+        changed(AGENT, endpoint={"host": "lb.example"}),
+        "cloud_config.endpoint.host is 'lb.example'",
+        "Take one out",
+    ),
+    "address that is none": (changed(AGENT, vip="192.0.2.300"), "'192.0.2.300', which is no IP address", "Correct"),
+    "kind of endpoint": (changed(AGENT, vip=..., endpoint={"host": "h", "type": "VIP"}), "palette_endpoint", "Correct"),
+    "no hosts": (pools(AGENT, 0, hosts=...), "palette_pools.control-plane.hosts is missing", "Name it"),
+    "even hosts": (pools(AGENT, 0, hosts=["a", "b"]), "pools.control-plane has 2 hosts", "1, 3, 5 or 7"),
+    "a host twice": (
+        pools(AGENT, 1, hosts=["cp-1"], host_tags=...),
+        "The host 'cp-1' is in the pools control-plane and workers",
+        "Take it out of the others",
+    ),
+    "size of hosts": (pools(AGENT, 1, size=3, host_tags=..., hosts=["a"]), "pools.workers.size is 3", "Take it out"),
+    "largest size of hosts": (pools(AGENT, 1, max_size=3), "pools.workers.max_size is 3", "Take it out"),
+    "key of a host": (pools(AGENT, 0, hosts=[{"host": "a", "nik": {}}]), "hosts.a.nik does not exist", "nic"),
+    "static address": (
+        changed(AGENT, cloud_config={"static_ip": True}),
+        "pools.control-plane.hosts.cp-1.nic.ip is missing",
+        "Name it",
+    ),
+    "agent in controller mode": (changed(AWS, agent_url="https://x"), "installs no agent on hosts", "agent"),
+    "agent in appliance mode": (changed(AGENT, mode="appliance", agent_fips=True), "installs no agent", "agent"),
+    "token in controller mode": (changed(AWS, registration_token="t"), "has no hosts of the user's", "agent"),
+    "patch in controller mode": (changed(AWS, patch_reboot="auto"), "to patch", "agent"),
+    "reboot": (changed(AGENT, patch_reboot="maybe"), "palette_patch_reboot", "auto, always, never"),
+    "requirements": (changed(AGENT, agent_requirements={"cpu": 2}), "palette_agent_requirements.cpu", "cpus"),
+    "token key": (
+        changed(AGENT, registration_tokens=[{"name": "plants", "expires": "90d"}]),
+        "palette_registration_tokens.plants.expires",
+        "expires_in",
+    ),
     "Trusted Boot in agent mode": (changed(AGENT, trusted_boot=True), "agent mode has no Trusted Boot", "appliance"),
     "Trusted Boot with local management": (
         changed(AGENT, mode="appliance", trusted_boot=True, management="local"),
@@ -205,6 +268,25 @@ def test_what_does_not_fit_is_named_with_the_way_out(variables: Variables, names
     assert all(finding.rule and finding.way_out for finding in findings), findings
 
 
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, ()),
+        (HOST, ()),
+        ({**AGENT, **HOST}, ()),
+        ({**HOST, "palette_mode": "controller"}, ("palette_mode is 'controller'", "appliance or agent")),
+        ({**HOST, "palette_host_udi": "x"}, ("no variable palette_host_udi", "palette_host_uid")),
+        ({**HOST, "palette_host_tags": 7}, ("palette_host_tags", "dict")),
+        ({**HOST, "palette_agent_requirements": {"cpu": 1}}, ("palette_agent_requirements.cpu", "cpus")),
+    ],
+)
+def test_a_host_needs_no_variable_and_each_it_has_is_checked(variables: Variables, words: tuple[str, ...]) -> None:
+    texts = [finding.text for finding in check_host(variables)]
+    assert len(texts) == bool(words), texts
+    for word in words:
+        assert word in texts[0]
+
+
 def test_all_findings_come_at_once() -> None:
     variables = changed(pools(AWS, 0, size=2), clud="aws", trusted_boot=True, cloud_account=...)
     assert {finding.variable for finding in check_cluster(variables)} == {
@@ -219,6 +301,8 @@ def test_all_findings_come_at_once() -> None:
     "variables",
     [
         changed(AGENT, api_key=CANARY, cloud_account=["x", CANARY]),
+        changed(AGENT, agent_user_data=[CANARY]),
+        changed(AWS, agent_user_data={"stylus": {"site": {"edgeHostToken": CANARY}}}),
         changed(AWS, timeout="soon", api_key={"is": CANARY}),
         changed(AWS, cloud_accounts=CANARY),
         changed(AWS, cloud_accounts=[CANARY]),

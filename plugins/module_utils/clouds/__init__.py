@@ -13,22 +13,33 @@ import dataclasses
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.paletteops.modes.plugins.module_utils.clouds import aws, vsphere
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds import aws, edge_native, vsphere
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import Cloud
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, flatten, hint
-from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, argument_spec, misfit
+from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
+    STATE,
+    Field,
+    Values,
+    argument_spec,
+    misfit,
+    show,
+    sub_fields,
+)
 
-CLOUDS: dict[str, Cloud] = {cloud.name: cloud for cloud in (aws.AWS, vsphere.VSPHERE)}
+CLOUDS: dict[str, Cloud] = {cloud.name: cloud for cloud in (aws.AWS, edge_native.EDGE_NATIVE, vsphere.VSPHERE)}
 NAMES: tuple[str, ...] = tuple(sorted(CLOUDS))
+
+#: The clouds whose clusters are made with a cloud account.
+WITH_ACCOUNT: tuple[str, ...] = tuple(name for name in NAMES if CLOUDS[name].account)
 
 #: What a cloud's table holds, by the option under which the user writes it.
 ASPECTS = {"credentials": "account", "cloud_config": "cluster", "pools": "pool"}
 
 
 def table(cloud: str, aspect: str) -> tuple[Field, ...]:
-    """The fields of one cloud for one aspect: ``account``, ``cluster`` or ``pool``."""
+    """The fields of one cloud for one aspect: ``account``, ``cluster`` or ``pool``, as the user may name them."""
     fields: tuple[Field, ...] = getattr(CLOUDS[cloud], aspect)
-    return fields
+    return fields + CLOUDS[cloud].selectors if aspect == "pool" else fields
 
 
 def union(aspect: str) -> tuple[Field, ...]:
@@ -76,7 +87,7 @@ def typed(cloud: str, aspect: str, values: Values, where: str) -> Values:
     """
     fields = table(cloud, aspect)
     own = {field.name for field in fields}
-    named = {key: value for key, value in values.items() if value is not None}
+    named = _named(fields, values)
     findings = []
     for key in sorted(set(named) - own):
         owners = [other for other in NAMES if any(field.name == key for field in table(other, aspect))]
@@ -90,7 +101,46 @@ def typed(cloud: str, aspect: str, values: Values, where: str) -> Values:
     result = ArgumentSpecValidator(argument_spec(fields)).validate(named)
     if result.error_messages:
         raise PaletteError(f"{where}: {flatten(result.error_messages)}")
-    return {key: result.validated_parameters[key] for key in own}
+    values = {key: result.validated_parameters[key] for key in own}
+    for field in fields:
+        if field.elements == "raw" and values[field.name] is not None:
+            values[field.name] = [_item(field, item, f"{where}.{field.name}") for item in values[field.name]]
+    return values
+
+
+def _named(fields: tuple[Field, ...], values: Any) -> Any:
+    """The values that are named, sub-options too: a None is not one of the choices of an option."""
+    if not isinstance(values, dict):
+        return values
+    known = {field.name: field for field in fields if field.fields and field.elements != "raw"}
+    named = {key: value for key, value in values.items() if value is not None}
+    for key in set(known) & set(named):
+        sub = known[key].fields
+        if isinstance(named[key], list):
+            named[key] = [_named(sub, item) for item in named[key]]
+        else:
+            named[key] = _named(sub, named[key])
+    return named
+
+
+def _item(field: Field, item: Any, where: str) -> Values:
+    """An item that may be its key alone, as a map with the types of its sub-options."""
+    if isinstance(item, dict):
+        spec = argument_spec(sub_fields(field))
+        spec[field.key]["required"] = True
+        unknown = sorted(set(map(str, item)) - set(spec))
+        if unknown:
+            raise PaletteError(f"{where}.{item.get(field.key)}.{unknown[0]} does not exist.{hint(unknown[0], spec)}")
+        wrong = misfit(spec, item, f"{where}.{item.get(field.key)}.")
+        if wrong:
+            raise PaletteError(wrong)
+        result = ArgumentSpecValidator(spec).validate(item)
+        if result.error_messages:
+            raise PaletteError(f"{where}: {flatten(result.error_messages)}")
+        return dict(result.validated_parameters)
+    if isinstance(item, (list, tuple, bool)) or item in (None, ""):
+        raise PaletteError(f"{where} holds {show(item)}, and each item is a {field.key} or a map with one. Correct it.")
+    return {field.key: str(item), STATE.name: "present"}
 
 
 def of(name: Any) -> Cloud:

@@ -17,6 +17,10 @@ def no_findings(values: Values, sending: bool) -> list[str]:
     return []
 
 
+def no_cluster_findings(config: Values, pools: list[Values]) -> list[str]:
+    return []
+
+
 def nothing_carried(raw_pool: dict[str, Any], body: dict[str, Any]) -> None:
     pass
 
@@ -26,13 +30,16 @@ class Cloud:
     """One cloud.
 
     name            as in the API's paths
-    account         fields of its accounts' credentials (paths below the account's ``spec``)
+    account         fields of its accounts' credentials (paths below the account's ``spec``); empty where it has none
     cluster         fields of the cloud config (paths below the cloud config's ``spec.clusterConfig``)
     pool            fields of its machine pools beside the common ones
     gateway         whether its accounts need a private cloud gateway
     check_account   what is wrong with credentials, as sentences; secrets are looked for only while they are to be sent
     pool_keys       keys of a pool in the API which no option covers and an update must hand back
     carry           hands back what an update must repeat and no option covers, into the ``cloudConfig`` of the request
+    check_cluster   what is wrong with a cloud config and its pools together, as sentences
+    members         the option of a pool that lists its machines, where the user brings them: their number is its size
+    selectors       options of a pool that only choose members; they are neither sent nor compared
     """
 
     name: str
@@ -43,6 +50,9 @@ class Cloud:
     check_account: Callable[[Values, bool], list[str]] = no_findings
     pool_keys: tuple[str, ...] = ()
     carry: Callable[[dict[str, Any], dict[str, Any]], None] = nothing_carried
+    check_cluster: Callable[[Values, list[Values]], list[str]] = no_cluster_findings
+    members: str = ""
+    selectors: tuple[Field, ...] = ()
 
 
 TAINT = (
@@ -148,8 +158,14 @@ def pool_labels(pool: Values) -> list[str]:
     return ["control-plane"] if pool.get("control_plane") else ["worker"]
 
 
-def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
-    """What is wrong with a cluster's pools, as sentences with the way out."""
+def check_pools(
+    pools: list[Values], before: list[Values] | None, members: str = "", two_node: bool = False
+) -> list[str]:
+    """What is wrong with a cluster's pools, as sentences with the way out.
+
+    members   the option that lists the machines of a pool, where the user brings them
+    two_node  the control plane has two nodes for ever
+    """
     findings: list[str] = []
     control = [pool for pool in pools if pool.get("control_plane")]
     if len(control) != 1:
@@ -169,20 +185,31 @@ def check_pools(pools: list[Values], before: list[Values] | None) -> list[str]:
                 "letter or digit at both ends. Name it so."
             )
         size, least, most = pool.get("size"), pool.get("min_size"), pool.get("max_size")
+        if members:
+            findings += [
+                f"{where}.{option} is {pool[option]}, and nobody but you brings hosts or takes them away. Take it out."
+                for option in ("min_size", "max_size")
+                if pool.get(option)
+            ]
+            least = most = None
         if size is None:
             continue
-        if pool.get("control_plane"):
-            if size < 1 or size % 2 == 0:
+        sized = f"{where} has {size} {members}" if members else f"{where}.size is {size}"
+        if members and size == 0:
+            findings.append(f"{sized}. Name one at least, or take the pool away with state: absent.")
+        elif pool.get("control_plane"):
+            if two_node and size != 2:
+                findings.append(f"{sized}, and a two-node cluster has exactly 2 of them. Name 2, or drop two_node.")
+            elif not two_node and (size < 1 or size % 2 == 0):
                 findings.append(
-                    f"{where}.size is {size}, and a control plane keeps its quorum with an odd number only. "
-                    "Use 1, 3, 5 or 7."
+                    f"{sized}, and a control plane keeps its quorum with an odd number only. Use 1, 3, 5 or 7."
                 )
             if most:
                 findings.append(f"{where}.max_size is {most}, and a control plane is not autoscaled. Take it out.")
             if pool.get("node_repave_interval"):
                 findings.append(f"{where}.node_repave_interval is for worker pools. Take it out.")
         elif size < 0:
-            findings.append(f"{where}.size is {size}. Use 0 or more.")
+            findings.append(f"{sized}. Use 0 or more.")
         if least and not most:
             findings.append(f"{where}.min_size is {least}, and without max_size nothing scales the pool. Set max_size.")
         if least and most and least > most:
