@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kubernetes on this host by kubeadm: containerd, kubelet and stacked etcd out of a content bundle.
+
+Tried for real on amd64 (Debian 12 hosts under systemd-nspawn, cgroup v1 hybrid); what was tried is listed in
+``embedded/agent/tests/kubeadm/README.md``. Nothing here depends on the architecture, but arm64 was not tried.
+"""
+
+from __future__ import annotations
+
+from paletteops_agent.engine import Surroundings
+
+from .engine import KubeadmEngine
+
+
+def make(surroundings: Surroundings) -> KubeadmEngine:
+    """The engine for a host; it takes no options, for it finds out by looking."""
+    return KubeadmEngine(surroundings.root)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small client of the Kubernetes API: JSON over TLS with a client certificate that lies on the host anyway.
+
+On a control-plane host it speaks to the host's own API server, so that what it says about health is about this host
+and an endpoint that is away does not matter. On a worker it has the kubelet's rights, that is its own Node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from .layout import KUBELET_CLIENT, PKI_DIR
+
+Json = dict[str, Any]
+STRATEGIC = "application/strategic-merge-patch+json"
+MERGE = "application/merge-patch+json"
+
+
+class ApiError(Exception):
+    """An answer that is no success (``status``), or no answer at all (``status`` 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Api:
+    host: str
+    port: int
+    ca: Path
+    cert: Path
+    key: Path
+    timeout: float = 10.0
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        content_type: str = "application/json",
+        timeout: float | None = None,
+    ) -> Json:
+        text = self.text(method, path, body, content_type=content_type, timeout=timeout)
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise ApiError(0, "NoJSON", f"{method} {path}: the answer is not JSON") from error
+        return value if isinstance(value, dict) else {}
+
+    def text(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        content_type: str = "application/json",
+        timeout: float | None = None,
+    ) -> str:
+        connection: http.client.HTTPSConnection | None = None
+        try:
+            # files are read anew each time: they are renewed while the process lives
+            context = ssl.create_default_context(cafile=str(self.ca))
+            context.load_cert_chain(str(self.cert), str(self.key))
+            connection = http.client.HTTPSConnection(
+                self.host, self.port, timeout=timeout or self.timeout, context=context
+            )
+            data = json.dumps(body).encode() if body is not None else None
+            headers = {"Accept": "application/json"}
+            if data is not None:
+                headers["Content-Type"] = content_type
+            connection.request(method, path, body=data, headers=headers)
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(0, "NoAnswer", f"{self.host}:{self.port}: {error or type(error).__name__}") from error
+        finally:
+            if connection is not None:
+                connection.close()
+        if answer.status >= 400:
+            reason, message = str(answer.status), text.strip()[:500]
+            with contextlib.suppress(ValueError):
+                status = json.loads(text)
+                if isinstance(status, dict):
+                    reason, message = str(status.get("reason") or reason), str(status.get("message") or message)
+            raise ApiError(answer.status, reason, message)
+        return text
+
+    def find(self, path: str) -> Json | None:
+        """The object, or None when it does not exist."""
+        try:
+            return self.request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def ready(self, timeout: float = 3.0) -> bool:
+        try:
+            return self.text("GET", "/readyz", timeout=timeout).strip() == "ok"
+        except ApiError:
+            return False
+
+    def node(self, name: str) -> Json | None:
+        return self.find(f"/api/v1/nodes/{quote(name)}")
+
+    def nodes(self) -> list[Json]:
+        return list(self.request("GET", "/api/v1/nodes").get("items") or [])
+
+
+def control_plane_api(address: str, port: int, timeout: float = 10.0) -> Api:
+    """This host's own API server, as kubeadm's administrator (the API server's client certificate for kubelets)."""
+    return Api(
+        address,
+        port,
+        PKI_DIR / "ca.crt",
+        PKI_DIR / "apiserver-kubelet-client.crt",
+        PKI_DIR / "apiserver-kubelet-client.key",
+        timeout,
+    )
+
+
+def kubelet_api(endpoint: str, port: int, timeout: float = 10.0) -> Api:
+    """The cluster's endpoint, as this host's kubelet."""
+    return Api(endpoint, port, PKI_DIR / "ca.crt", KUBELET_CLIENT, KUBELET_CLIENT, timeout)
+
+
+def node_ready(node: Json) -> bool:
+    for condition in (node.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Ready":
+            return bool(condition.get("status") == "True")
+    return False
