@@ -15,6 +15,9 @@ from ansible_collections.paletteops.modes.plugins.module_utils.fields import Fie
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import DESCRIPTION, NAME, Resource
 
+#: A hundred years: enough for any token, and few enough for any clock.
+LONGEST = timedelta(days=36500)
+
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -47,9 +50,13 @@ def as_api(value: str) -> str | None:
 def duration(value: str, option: str) -> timedelta:
     """A time span as a user writes it: ``90d``, ``12h``, ``30m``, or a number of seconds."""
     match = re.fullmatch(r"(\d{1,9})([smhdw]?)", value.strip().lower())
-    if match is None:
-        raise PaletteError(f"{option} is '{value}', which is no time span. Write it as 90d, 12h, 30m or seconds.")
-    return timedelta(**{UNITS[match.group(2) or "s"]: int(match.group(1))})
+    span = timedelta(**{UNITS[match.group(2) or "s"]: min(int(match.group(1)), 10**8)}) if match else None
+    if span is None or span > LONGEST:
+        raise PaletteError(
+            f"{option} is '{value}', which is no time span of at most {LONGEST.days} days. Write it as 90d, 12h, 30m "
+            "or seconds."
+        )
+    return span
 
 
 class RegistrationToken(Resource):
