@@ -156,7 +156,7 @@ class Cluster(Resource):
             return self.fields
         own = {
             CLOUD_CONFIG.name: dataclasses.replace(CLOUD_CONFIG, fields=self.cloud.cluster),
-            POOLS.name: dataclasses.replace(POOLS, fields=POOL + self.cloud.pool),
+            POOLS.name: dataclasses.replace(POOLS, fields=self.cloud.pool_fields),
             CLOUD_ACCOUNT.name: dataclasses.replace(CLOUD_ACCOUNT, needed=bool(self.cloud.account)),
         }
         return tuple(own.get(field.name, field) for field in self.fields)
@@ -184,7 +184,7 @@ class Cluster(Resource):
         spec = raw["cloudConfig"]["spec"]
         values["cloud_account"] = self._account_name(spec.get("cloudAccountRef") or {})
         values["cloud_config"] = decode(self.cloud.cluster, spec.get("clusterConfig"))
-        values["pools"] = [decode(POOL + self.cloud.pool, pool) for pool in spec.get("machinePoolConfig") or []]
+        values["pools"] = [decode(self.cloud.pool_fields, pool) for pool in spec.get("machinePoolConfig") or []]
         values["profiles"] = self._observed_profiles(raw)
         return values
 
@@ -274,10 +274,7 @@ class Cluster(Resource):
         return wanted
 
     def _wanted_pool(self, pool: Values, before: Values | None) -> Values:
-        common = {field.name for field in POOL} | {"state"}
-        own = {key: value for key, value in pool.items() if key not in common}
-        pool = {key: value for key, value in pool.items() if key in common}
-        pool.update(clouds.typed(self.cloud.name, "pool", own, f"pools.{pool['name']}"))
+        pool = clouds.typed_pool(self.cloud.name, pool, f"pools.{pool['name']}")
         if pool.get("state") == "absent":
             return pool
         if self.members:

@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paletteops.modes.plugins.module_utils import clouds
 from ansible_collections.paletteops.modes.plugins.module_utils.cloud_account import CloudAccount
-from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import POOL, check_pools
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import check_pools
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster import Cluster, name_findings
 from ansible_collections.paletteops.modes.plugins.module_utils.cluster_profile import ClusterProfile
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
@@ -479,8 +479,12 @@ def _typed(name: str, cloud: str, aspect: str, values: Values, where: str) -> It
     try:
         clouds.typed(cloud, aspect, values, where)
     except PaletteError as error:
-        rule, dot, way_out = error.message.partition(". ")
-        yield Finding(name, rule + dot.strip(), way_out or "Correct it.")
+        yield _refused(name, error)
+
+
+def _refused(name: str, error: PaletteError) -> Finding:
+    rule, dot, way_out = error.message.partition(". ")
+    return Finding(name, rule + dot.strip(), way_out or "Correct it.")
 
 
 def _cloud_findings(cloud: str, values: Values) -> Iterator[Finding]:
@@ -493,23 +497,22 @@ def _cloud_findings(cloud: str, values: Values) -> Iterator[Finding]:
         for lacking in missing(clouds.table(cloud, "cluster"), config, PREFIX + "cloud_config."):
             yield _lacking("cloud_config", lacking, cloud)
     members = clouds.of(cloud).members
-    common = {field.name for field in POOL} | {"state"}
     pools = [pool for pool in values.get("pools") or [] if pool.get("state") != "absent"]
     for pool in pools:
         where = f"{PREFIX}pools.{pool['name']}"
-        own = {key: value for key, value in pool.items() if key not in common}
-        wrong = list(_typed(PREFIX + "pools", cloud, "pool", own, where))
-        yield from wrong
-        unfit = unfit or bool(wrong)
-        if not wrong:
-            if members:
-                yield from _count(pool, clouds.typed(cloud, "pool", own, where), cloud, where)
-            for lacking in missing(
-                POOL + clouds.of(cloud).pool, dict(pool, **({"size": 1} if members else {})), where + "."
-            ):
-                # Hosts that are chosen are known by the plane alone.
-                if lacking != f"{where}.{members}" or pool[members] is not None:
-                    yield _lacking("pools", lacking, cloud)
+        try:
+            typed = clouds.typed_pool(cloud, pool, where)
+        except PaletteError as error:
+            unfit = True
+            yield _refused(PREFIX + "pools", error)
+            continue
+        if members:
+            yield from _count(pool, typed, cloud, where)
+        sized = dict(pool, size=1) if members else pool
+        for lacking in missing(clouds.of(cloud).pool_fields, sized, where + "."):
+            # Hosts that are chosen are known by the plane alone.
+            if lacking != f"{where}.{members}" or pool[members] is not None:
+                yield _lacking("pools", lacking, cloud)
     sentences = check_pools(pools, None, members, bool(config.get("two_node"))) if pools else []
     if not unfit:
         sentences += clouds.of(cloud).check_cluster(config, [pool for pool in pools if pool.get(members)])

@@ -307,7 +307,8 @@ class Resource:
             self.run.predict(self.key(), self.record_name(), shown)
         else:
             self.run.unpredict(self.key(), self.record_name())
-        return self.outcome(changed, before, after, dict({self.kind: dict(shown, uid=uid)}, **(more or {})))
+        result = {self.kind: dict(shown, uid=uid or shown.get("uid", ""))}
+        return self.outcome(changed, before, after, dict(result, **(more or {})))
 
     def outcome(self, changed: bool, before: Values | None, after: Values | None, more: Result) -> Result:
         result: Result = dict(more, changed=changed)

@@ -46,6 +46,13 @@ def test_what_is_not_named_in_a_map_is_no_value_of_it() -> None:
         assert typed[option]["host"] == "h"
 
 
+def test_what_pools_of_a_cloud_lack_is_refused() -> None:
+    with pytest.raises(PaletteError, match=r"pools\.w\.max_size is '3', and pools on edge-native have no such thing"):
+        clouds.typed_pool("edge-native", {"name": "w", "max_size": 3}, "pools.w")
+    pool = clouds.typed_pool("edge-native", {"name": "w", "max_size": None, "hosts": ["a"]}, "pools.w")
+    assert pool["hosts"] == [{"host": "a", "state": "present"}]
+
+
 def test_an_item_may_be_its_key_alone() -> None:
     typed = clouds.typed(
         "edge-native", "pool", {"hosts": ["a", 7, {"host": "b", "nic": {"ip": "192.0.2.1"}}]}, "pools.w"

@@ -193,7 +193,7 @@ BAD = {
         "Take it out of the others",
     ),
     "size of hosts": (pools(AGENT, 1, size=3, host_tags=..., hosts=["a"]), "pools.workers.size is 3", "Take it out"),
-    "largest size of hosts": (pools(AGENT, 1, max_size=3), "pools.workers.max_size is 3", "Take it out"),
+    "largest size of hosts": (pools(AGENT, 1, max_size=3), "pools.workers.max_size is '3'", "Take it out"),
     "key of a host": (pools(AGENT, 0, hosts=[{"host": "a", "nik": {}}]), "hosts.a.nik does not exist", "nic"),
     "static address": (
         changed(AGENT, cloud_config={"static_ip": True}),

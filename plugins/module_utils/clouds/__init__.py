@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.paletteops.modes.plugins.module_utils.clouds import aws, edge_native, vsphere
-from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import Cloud
+from ansible_collections.paletteops.modes.plugins.module_utils.clouds.cloud import POOL, Cloud
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, flatten, hint
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import (
     STATE,
@@ -106,6 +106,18 @@ def typed(cloud: str, aspect: str, values: Values, where: str) -> Values:
         if field.elements == "raw" and values[field.name] is not None:
             values[field.name] = [_item(field, item, f"{where}.{field.name}") for item in values[field.name]]
     return values
+
+
+def typed_pool(cloud: str, pool: Values, where: str) -> Values:
+    """A machine pool with the cloud's own types; raises as :func:`typed` does."""
+    common = {field.name for field in POOL} | {STATE.name}
+    for name in CLOUDS[cloud].lacks:
+        if pool.get(name) is not None:
+            raise PaletteError(
+                f"{where}.{name} is '{show(pool[name])}', and pools on {cloud} have no such thing. Take it out."
+            )
+    own = typed(cloud, "pool", {key: value for key, value in pool.items() if key not in common}, where)
+    return dict({key: value for key, value in pool.items() if key in common}, **own)
 
 
 def _named(fields: tuple[Field, ...], values: Any) -> Any:

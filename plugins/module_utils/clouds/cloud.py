@@ -40,6 +40,7 @@ class Cloud:
     check_cluster   what is wrong with a cloud config and its pools together, as sentences
     members         the option of a pool that lists its machines, where the user brings them: their number is its size
     selectors       options of a pool that only choose members; they are neither sent nor compared
+    lacks           common options of pools that mean nothing here, or that the API never says of its pools
     """
 
     name: str
@@ -53,6 +54,12 @@ class Cloud:
     check_cluster: Callable[[Values, list[Values]], list[str]] = no_cluster_findings
     members: str = ""
     selectors: tuple[Field, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def pool_fields(self) -> tuple[Field, ...]:
+        """The fields of its machine pools, the common ones among them."""
+        return tuple(field for field in POOL if field.name not in self.lacks) + self.pool
 
 
 TAINT = (
@@ -101,14 +108,17 @@ POOL: tuple[Field, ...] = (
         (
             "Number of machines. A control plane has 1, 3, 5 or 7.",
             "Where O(ignore:max_size) is set, it holds at the pool's creation only; the autoscaler goes on from there.",
+            "On edge-native it is the number of the pool's hosts, and is not named.",
         ),
         type="int",
         needed=True,
     ),
-    Field("min_size", ("Least number of machines that the autoscaler keeps.",), type="int", assumed=0),
+    Field(
+        "min_size", ("Least number of machines that the autoscaler keeps. Not on edge-native.",), type="int", assumed=0
+    ),
     Field(
         "max_size",
-        ("Largest number of machines. Setting it switches the autoscaler on, V(0) off.",),
+        ("Largest number of machines. Setting it switches the autoscaler on, V(0) off. Not on edge-native.",),
         type="int",
         assumed=0,
     ),
@@ -126,7 +136,10 @@ POOL: tuple[Field, ...] = (
     Field("override_kubeadm_configuration", ("YAML that is laid over the pool's kubeadm configuration.",)),
     Field(
         "skip_k8s_upgrade",
-        ("V(enabled) leaves the workers of the pool on their Kubernetes version when the cluster is upgraded.",),
+        (
+            "V(enabled) leaves the workers of the pool on their Kubernetes version when the cluster is upgraded. Not on"
+            " edge-native.",
+        ),
         choices=("enabled", "disabled"),
         assumed="disabled",
     ),
@@ -185,13 +198,6 @@ def check_pools(
                 "letter or digit at both ends. Name it so."
             )
         size, least, most = pool.get("size"), pool.get("min_size"), pool.get("max_size")
-        if members:
-            findings += [
-                f"{where}.{option} is {pool[option]}, and nobody but you brings hosts or takes them away. Take it out."
-                for option in ("min_size", "max_size")
-                if pool.get(option)
-            ]
-            least = most = None
         if size is None:
             continue
         sized = f"{where} has {size} {members}" if members else f"{where}.size is {size}"

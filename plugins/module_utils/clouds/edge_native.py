@@ -228,4 +228,5 @@ EDGE_NATIVE = Cloud(
     check_cluster=check_cluster,
     members="hosts",
     selectors=SELECTORS,
+    lacks=("min_size", "max_size", "skip_k8s_upgrade"),
 )
