@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's own configuration file, ``/etc/spectro/paletteops-agent.yaml``: which engine runs, and which content is
+trusted. It comes to a host by a ``stages`` entry of user-data or in its image, never with content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .engine import ENGINES
+
+DEFAULT_ENGINE = "kubeadm"
+
+
+class ConfigurationError(Exception):
+    """The file does not hold what it should; the message names path, key, value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which content is accepted. ``public_key``: PEM, empty where there is none."""
+
+    public_key: str = ""
+    allow_older: bool = False
+    allow_unsigned: bool = False
+
+
+@dataclass(frozen=True)
+class Configuration:
+    engine: str = DEFAULT_ENGINE
+    trust: Trust = field(default_factory=Trust)
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the engine
+
+
+def read(path: Path) -> Configuration:
+    """The configuration; the defaults where there is no file."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Configuration()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    try:
+        content = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} must hold a map with the keys engine and content")
+    known = {"engine", "content", *ENGINES}
+    for name in content:
+        if name not in known:
+            raise ConfigurationError(f"{path}: {name} is unknown; there are {', '.join(sorted(known))}")
+    engine = content.get("engine", DEFAULT_ENGINE)
+    if engine not in ENGINES:
+        raise ConfigurationError(f"{path}: engine is {engine!r}; allowed are {', '.join(ENGINES)}")
+    return Configuration(engine, _trust(path, content.get("content") or {}), _options(path, content, engine))
+
+
+def _trust(path: Path, content: Any) -> Trust:
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: content must be a map")
+    for name, value in content.items():
+        if name not in ("public_key", "allow_older", "allow_unsigned"):
+            raise ConfigurationError(
+                f"{path}: content.{name} is unknown; there are public_key, allow_older, allow_unsigned"
+            )
+        if name == "public_key" and not (isinstance(value, str) and "-----BEGIN PUBLIC KEY-----" in value):
+            raise ConfigurationError(f"{path}: content.public_key must be a public key in PEM form")
+        if name != "public_key" and not isinstance(value, bool):
+            raise ConfigurationError(f"{path}: content.{name} is {value!r}; allowed are true and false")
+    return Trust(**content)
+
+
+def _options(path: Path, content: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    options = content.get(engine) or {}
+    if not isinstance(options, dict):
+        raise ConfigurationError(f"{path}: {engine} must be a map")
+    return options
