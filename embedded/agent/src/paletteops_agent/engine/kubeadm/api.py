@@ -7,16 +7,20 @@ and an endpoint that is away does not matter. On a worker it has the kubelet's r
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
+import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .layout import KUBELET_CLIENT, PKI_DIR
+from . import files
+from .layout import ADMIN_CONF, ADMIN_PEM, KUBELET_CLIENT, PKI_DIR
 
 Json = dict[str, Any]
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -41,6 +45,8 @@ class Api:
     cert: Path
     key: Path
     timeout: float = 10.0
+    # puts the certificate in its place
+    provide: Callable[[], None] | None = None
 
     def request(
         self,
@@ -70,6 +76,8 @@ class Api:
         connection: http.client.HTTPSConnection | None = None
         try:
             # files are read anew each time: they are renewed while the process lives
+            if self.provide:
+                self.provide()
             context = ssl.create_default_context(cafile=str(self.ca))
             context.load_cert_chain(str(self.cert), str(self.key))
             connection = http.client.HTTPSConnection(
@@ -119,15 +127,20 @@ class Api:
 
 
 def control_plane_api(address: str, port: int, timeout: float = 10.0) -> Api:
-    """This host's own API server, as kubeadm's administrator (the API server's client certificate for kubelets)."""
-    return Api(
-        address,
-        port,
-        PKI_DIR / "ca.crt",
-        PKI_DIR / "apiserver-kubelet-client.crt",
-        PKI_DIR / "apiserver-kubelet-client.key",
-        timeout,
-    )
+    """This host's own API server, as kubeadm's administrator."""
+    return Api(address, port, PKI_DIR / "ca.crt", ADMIN_PEM, ADMIN_PEM, timeout, provide_admin)
+
+
+def provide_admin() -> None:
+    """The administrator's certificate and key out of kubeadm's kubeconfig, for a library that reads files only.
+
+    They lie in memory (``/run``), readable by root alone. OSError when the host has no such kubeconfig.
+    """
+    text = ADMIN_CONF.read_text(encoding="utf-8")
+    found = [re.search(rf"(?m)^\s*client-{part}-data:\s*(\S+)", text) for part in ("certificate", "key")]
+    pem = "".join(base64.b64decode(match.group(1)).decode() for match in found if match)
+    files.private_dir(ADMIN_PEM.parent)
+    files.write(ADMIN_PEM, pem, 0o600)
 
 
 def kubelet_api(endpoint: str, port: int, timeout: float = 10.0) -> Api:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SAID_LINES = 12
+# warnings and hints of kubeadm, which would hide what went wrong
+NOISE = re.compile(r"^\s*\[WARNING |^To see the stack trace|^[WI]\d{4} ")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Result:
 
     def said(self) -> str:
         """The last lines that the command wrote, for a message."""
-        lines = [line for line in (self.err.strip() or self.out.strip()).splitlines() if line.strip()]
+        text = self.err.strip() or self.out.strip()
+        lines = [line for line in text.splitlines() if line.strip() and not NOISE.match(line)]
         return "\n".join(lines[-SAID_LINES:])
 
 

@@ -117,7 +117,7 @@ def init(
     start: Json = {
         "apiVersion": KUBEADM_API,
         "kind": "InitConfiguration",
-        "bootstrapTokens": [{"token": bootstrap_token, "ttl": "1m0s", "usages": ["signing"]}],
+        "bootstrapTokens": [{"token": bootstrap_token, "ttl": "1m0s", "usages": ["signing", "authentication"]}],
         "localAPIEndpoint": {"advertiseAddress": node.address, "bindPort": bind_port},
         "nodeRegistration": registration(node, layout, facts),
         "patches": {"directory": str(layout.patches)},

@@ -32,6 +32,7 @@ ETCD_DIR = Path("/var/lib/etcd")
 PKI_DIR = KUBERNETES_DIR / "pki"
 MANIFESTS_DIR = KUBERNETES_DIR / "manifests"
 ADMIN_CONF = KUBERNETES_DIR / "admin.conf"
+ADMIN_PEM = Path("/run/spectro/private/admin.pem")
 KUBELET_CONF = KUBERNETES_DIR / "kubelet.conf"
 KUBELET_CLIENT = KUBELET_DIR / "pki" / "kubelet-client-current.pem"
 SYSTEMD_DIR = Path("/etc/systemd/system")

@@ -56,6 +56,17 @@ def foreign_kubernetes() -> list[str]:
     return found
 
 
+def name_servers() -> List[str]:
+    """Name servers that pods of the cluster's DNS are given, as the kubelet finds them."""
+    resolved = Path("/run/systemd/resolve/resolv.conf")
+    path = resolved if services.active("systemd-resolved.service") and resolved.exists() else Path("/etc/resolv.conf")
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [words[1] for words in map(str.split, lines) if len(words) > 1 and words[0] == "nameserver"]
+
+
 def missing_commands(found: Iterable[str]) -> list[Finding]:
     have = set(found)
     answer = [
@@ -91,6 +102,15 @@ def findings(cluster: Cluster, member: Member, layout: Layout, facts: probe.Host
             )
     if not facts.cgroup_writable:
         found.append(Finding("cgroups", "/sys/fs/cgroup is read-only; control groups have to be writable"))
+    if not name_servers():
+        found.append(
+            Finding(
+                "resolver", "no name server in /etc/resolv.conf: the cluster's own DNS does not start without; add one"
+            )
+        )
+    if not facts.kernel_settings:
+        settings = ", ".join(f"{name.replace('/', '.')}={value}" for name, value in probe.KUBELET_SETTINGS.items())
+        found.append(Finding("settings", f"kernel settings that the kubelet needs can not be changed: set {settings}"))
     if ours:
         return found
     found += [

@@ -18,6 +18,13 @@ from .commands import SYSTEM_PATH, run
 
 CAP_SYS_RESOURCE = 24
 CGROUPS = Path("/sys/fs/cgroup")
+# as of k8s.io/component-helpers, node/util/sysctl
+KUBELET_SETTINGS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+}
 # the nftables mode of kube-proxy asks for it (Kubernetes documentation, "Virtual IPs and service proxies")
 NFTABLES_KERNEL = (5, 13)
 
@@ -30,6 +37,7 @@ class HostFacts:
     may_lower_oom_score: bool
     apparmor: bool
     conntrack_writable: bool
+    kernel_settings: bool
     swap: bool
     resolv_conf: bool
     nftables: bool
@@ -53,6 +61,7 @@ def facts(containerd_root: Path) -> HostFacts:
         may_lower_oom_score=has_capability(CAP_SYS_RESOURCE),
         apparmor=_first_char("/sys/module/apparmor/parameters/enabled") == "Y",
         conntrack_writable=may_write("/proc/sys/net/netfilter/nf_conntrack_max"),
+        kernel_settings=kernel_settings(),
         swap=swap_in_use(),
         resolv_conf=Path("/etc/resolv.conf").exists(),
         nftables=nftables(),
@@ -93,6 +102,16 @@ def may_write(path: str) -> bool:
         os.close(os.open(path, os.O_WRONLY))
     except OSError:
         return False
+    return True
+
+
+def kernel_settings() -> bool:
+    """Whether the kernel has, or may be given, the settings that a kubelet insists on."""
+    for name, wanted in KUBELET_SETTINGS.items():
+        path = f"/proc/sys/{name}"
+        with contextlib.suppress(OSError):
+            if Path(path).read_text().strip() != wanted and not may_write(path):
+                return False
     return True
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from . import files, network
 from .commands import run
 from .layout import (
+    ADMIN_PEM,
     ETCD_DIR,
     FOREIGN_INTERFACE_PREFIXES,
     KUBELET_DIR,
@@ -292,7 +293,7 @@ def clean(layout: Layout, before: dict[str, Any]) -> None:
     clean_chains(before)
     clean_tables(before)
     clean_cgroups(before)
-    for folder in (layout.cni_conf, layout.cni_data, layout.containerd_state):
+    for folder in (layout.cni_conf, layout.cni_data, layout.containerd_state, ADMIN_PEM.parent):
         files.remove(folder)
     clean_folders(before, keep=["/var/lib/spectro"])
     restore_sysctls(before)
