@@ -157,7 +157,7 @@ class Cluster(Resource):
         own = {
             CLOUD_CONFIG.name: dataclasses.replace(CLOUD_CONFIG, fields=self.cloud.cluster),
             POOLS.name: dataclasses.replace(POOLS, fields=self.cloud.pool_fields),
-            CLOUD_ACCOUNT.name: dataclasses.replace(CLOUD_ACCOUNT, needed=bool(self.cloud.account)),
+            CLOUD_ACCOUNT.name: CLOUD_ACCOUNT if self.cloud.account else Field(CLOUD_ACCOUNT.name),
         }
         return tuple(own.get(field.name, field) for field in self.fields)
 

@@ -172,6 +172,7 @@ _OF_HOSTS: tuple[tuple[str, dict[str, Any], tuple[str, ...], str], ...] = (
         (f"agent_{name}", spec, (AGENT,), _AGENT_RULE)
         for name, spec in (
             ("install", {"type": "bool"}),
+            ("architecture", {"type": "str", "choices": ["amd64", "arm64"]}),
             ("version", {"type": "str"}),
             ("url", {"type": "str"}),
             ("file", {"type": "path"}),

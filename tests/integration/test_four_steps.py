@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from support.hosts import hosts_for
 from support.project import Project
 from support.runs import Outcome, Step, Values, assert_quartet
 from support.specs import SUBJECTS, Subject
@@ -20,7 +21,8 @@ def test_four_steps(project: Project, subject: Subject, way: str) -> None:
     steps = [Step(subject.module, spec, check=check) for spec in specs for check in (True, False, True, False)]
     if subject.prepare:
         project.ansible.play(subject.prepare)
-    outcomes = project.ansible.steps(way, steps)
+    with hosts_for(project, subject, [name]):
+        outcomes = project.ansible.steps(way, steps)
     made, changed, removed = outcomes[:4], outcomes[4:8], outcomes[8:]
     for quartet in (made, changed, removed):
         assert_quartet(quartet)
@@ -34,6 +36,8 @@ def test_four_steps(project: Project, subject: Subject, way: str) -> None:
 
 LISTINGS = {
     "project": "projects",
+    "registration_token": "registration_tokens",
+    "edge_host": "edge_hosts",
     "cloud_account": "cloudaccounts",
     "cluster_profile": "clusterprofiles",
     "cluster": "spectroclusters",
@@ -44,7 +48,8 @@ def assert_returned(quartet: list[Outcome], subject: Subject, name: str) -> None
     """All four return the object; check mode knows its uid only where it exists."""
     foretold, done, *again = (returned(outcome, subject) for outcome in quartet)
     assert done["uid"]
-    assert done["name"] == name
+    for key in subject.keys:
+        assert done[key] == name
     assert foretold["uid"] in ("", done["uid"])
     assert {**foretold, "uid": done["uid"]} == done
     for outcome in again:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 from support.collection import REPOSITORY
+from support.hosts import hosts_for
 from support.plane import RunningPlane
 from support.project import Project, fresh_project
 from support.runs import Outcome, Step, assert_quartet
@@ -23,9 +24,12 @@ from support.specs import (
     AWS_ACCOUNT,
     AWS_CLUSTER,
     CLUSTERS,
+    EDGE_CLUSTER,
+    EDGE_HOST,
     NOT_COMPARED_VALUES,
     PROFILE,
     PROJECT,
+    REGISTRATION_TOKEN,
     SUBJECTS,
     VSPHERE_ACCOUNT,
     VSPHERE_CLUSTER,
@@ -65,13 +69,14 @@ def stories_of(project: Project, subject: Subject) -> list[Story]:
 
     for outcome in project.ansible.play(subject.prepare).outcomes if subject.prepare else []:
         assert not outcome.failed, outcome.msg
-    made = [outcome for (outcome,) in groups(bases, False)]
-    failed = [outcome.msg for outcome in made if outcome.failed]
-    assert not failed, f"the base specification of the {subject} cannot be made: {failed[0]}"
-    first = look()
-    changed = groups(others, True, False, True, False)
-    second = look()
-    restored = groups(bases, False, False)
+    with hosts_for(project, subject, names):
+        made = [outcome for (outcome,) in groups(bases, False)]
+        failed = [outcome.msg for outcome in made if outcome.failed]
+        assert not failed, f"the base specification of the {subject} cannot be made: {failed[0]}"
+        first = look()
+        changed = groups(others, True, False, True, False)
+        second = look()
+        restored = groups(bases, False, False)
     looks = zip(first, second, look(), strict=True)
     return [Story(*parts) for parts in zip(made, changed, restored, map(list, looks), strict=True)]
 
@@ -79,6 +84,8 @@ def stories_of(project: Project, subject: Subject) -> list[Story]:
 def table(subject: Subject) -> dict[str, NotCompared]:
     """What is not compared and can be tried with another value."""
     values = NOT_COMPARED_VALUES if subject in CLUSTERS else {}
+    if subject.hosts:  # nothing scales their pools
+        values = {option: row for option, row in values.items() if not row.at.startswith("pools.scaled.")}
     return {option: row for option, row in {**subject.not_compared, **values}.items() if row.at}
 
 
@@ -88,10 +95,13 @@ def attempts_of(project: Project, subject: Subject) -> dict[str, tuple[Outcome, 
     steps = [*subject.prepare, Step(subject.module, spec)]
     for option, row in table(subject).items():
         steps += [
-            Step(subject.module, Change(option, row.at, row.other).of(spec)),
+            Step(
+                subject.module, subject.named(project.name + "-x", Change(option, row.at, row.other).of(subject.base))
+            ),
             Step(subject.module, spec, check=True),
         ]
-    made, *outcomes = project.ansible.play(steps).outcomes[len(subject.prepare) :]
+    with hosts_for(project, subject, [project.name + "-x"]):
+        made, *outcomes = project.ansible.play(steps).outcomes[len(subject.prepare) :]
     assert made.changed
     return dict(zip(table(subject), zip(outcomes[::2], outcomes[1::2], strict=True), strict=True))
 
@@ -189,6 +199,18 @@ class TestProject(Options):
     subject = PROJECT
 
 
+class TestRegistrationToken(Options):
+    subject = REGISTRATION_TOKEN
+
+
+class TestEdgeHost(FixedOptions):
+    subject = EDGE_HOST
+
+
+class TestClusterOfHosts(FixedOptions):
+    subject = EDGE_CLUSTER
+
+
 class TestCloudAccountOnAws(FixedOptions):
     subject = AWS_ACCOUNT
 
@@ -224,8 +246,8 @@ def test_every_module_that_writes_is_tested() -> None:
 def test_every_cloud_is_tested() -> None:
     from ansible_collections.paletteops.modes.plugins.module_utils import clouds
 
-    for module in ("cloud_account", "cluster"):
-        assert {subject.cloud for subject in SUBJECTS if subject.module == module} == set(clouds.NAMES)
+    for module, names in (("cloud_account", clouds.WITH_ACCOUNT), ("cluster", clouds.NAMES)):
+        assert {subject.cloud for subject in SUBJECTS if subject.module == module} == set(names)
     tested = {
         member.subject
         for member in [*Options.__subclasses__(), *FixedOptions.__subclasses__()]

@@ -11,14 +11,16 @@ import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import httpx
 
 from support.plane import RunningPlane
+from support.project import Project
 from support.runs import Api
+from support.specs import Subject
 from support.traffic import TEST_AGENT
 
 #: Seconds between two looks of all hosts at what they are to do.
@@ -205,6 +207,18 @@ class Fleet:
                 host.client.put(f"{path}/kubeconfig", json={"content": content}).raise_for_status()
                 host.kubeconfig_of = cluster["uid"]
         return observed
+
+
+@contextlib.contextmanager
+def hosts_for(project: Project, subject: Subject, names: Iterable[str]) -> Iterator[Fleet | None]:
+    """The hosts that objects of a subject need, each its own, for the length of the block."""
+    if not subject.hosts:
+        yield None
+        return
+    token = make_token(project.tenant, project.name, project.uid)
+    uids = [f"{name}-{suffix}" for name in names for suffix in subject.hosts]
+    with Fleet(register(project.plane, token, uid) for uid in uids) as fleet:
+        yield fleet
 
 
 def until(condition: Any, seconds: float = 30.0) -> None:

@@ -372,8 +372,11 @@ class Api:
 
     def names(self, kind: str) -> dict[str, str]:
         """Names to uids of a kind in scope, from its bulk listing: projects, cloudaccounts, clusterprofiles, …"""
+        paths = {"registration_tokens": "/v1/edgehosts/tokens"}
+        if kind == "edge_hosts":
+            return {item["uid"]: item["uid"] for item in self.get("/v1/edgehosts/metadata")["edgeHosts"]}
         found = {}
-        for item in self.get(f"/v1/dashboard/{kind}/metadata")["items"]:
+        for item in self.get(paths.get(kind, f"/v1/dashboard/{kind}/metadata"))["items"]:
             metadata = item.get("metadata", item)
             found[metadata["name"]] = metadata["uid"]
         return found

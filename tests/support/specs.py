@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -69,7 +70,11 @@ class NotCompared:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A resource, on one cloud where clouds differ."""
+    """A resource, on one cloud where clouds differ.
+
+    keys    options by which an object is named
+    hosts   hosts that each object needs for itself: OWN in front of them stands for the object's name
+    """
 
     label: str
     module: str
@@ -80,17 +85,23 @@ class Subject:
     cloud: str = ""
     prepare: tuple[Step, ...] = ()
     tenant: bool = False
+    keys: tuple[str, ...] = ("name",)
+    hosts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.label
 
     def named(self, name: str, spec: Mapping[str, Any] | None = None) -> Values:
-        return {**(self.base if spec is None else spec), "name": name}
+        own: Values = json.loads(json.dumps(dict(self.base if spec is None else spec)).replace(OWN, name))
+        return {**own, **dict.fromkeys(self.keys, name)}
 
     def absent(self, name: str) -> Values:
         version = {"version": self.base["version"]} if "version" in self.base else {}
-        return {"name": name, "state": "absent", **version}
+        return {**dict.fromkeys(self.keys, name), "state": "absent", **version}
 
+
+#: Stands for the name of the object in its specification.
+OWN = "@own"
 
 #: What changes by itself, or with each write.
 _MOVING = re.compile(r"Timestamp$|^revision$|^createdBy$|^resourceVersion$|^status$|^(inUse)")
@@ -141,6 +152,72 @@ PROJECT = Subject(
     snapshot=lambda api, name: still(api.get(f"/v1/projects/{api.names('projects')[name]}")),
 )
 
+
+# --- registration tokens ---
+
+
+def _token(api: Api, name: str) -> Any:
+    raw = api.get(f"/v1/edgehosts/tokens/{api.names('registration_tokens')[name]}")
+    return {**still(raw), "active": raw["status"]["isActive"]}
+
+
+REGISTRATION_TOKEN = Subject(
+    label="registration token",
+    module="registration_token",
+    tenant=True,
+    prepare=(Step("project", {"name": "token-one"}), Step("project", {"name": "token-two"})),
+    base={
+        "description": "Hosts of the plants",
+        "expires_at": "2031-03-31T18:00:00Z",
+        "default_project": "token-one",
+        "active": True,
+    },
+    changes=(
+        Change("description", "description", "Hosts of the shops"),
+        Change("description", "description", ""),
+        Change("expires_at", "expires_at", "2031-03-31T18:00:00+02:00"),
+        Change("default_project", "default_project", "token-two"),
+        Change("default_project", "default_project", ""),
+        Change("active", "active", False),
+    ),
+    not_compared={
+        "name": NotCompared(Why.IDENTITY),
+        "state": NotCompared(Why.BEHAVIOUR, "state", "present"),
+        "expires_in": NotCompared(Why.BEHAVIOUR, note="test_hosts.py: it counts anew only where the token ends"),
+        "renew_before": NotCompared(Why.BEHAVIOUR, note="test_hosts.py: it goes with expires_in"),
+    },
+    snapshot=_token,
+)
+
+# --- edge hosts ---
+
+EDGE_HOST = Subject(
+    label="edge host",
+    module="edge_host",
+    keys=("uid",),
+    base={
+        "name": "Line 1",
+        "architecture": "amd64",
+        "pairing_key": "canary-pairing-key",
+        "tags": {"plant": "7", "spare": ""},
+    },
+    changes=(
+        Change("name", "name", "Line 2"),
+        Change("tags", "tags.plant", "8"),
+        Change("tags", "tags.spare", "no"),
+    ),
+    not_compared={
+        "uid": NotCompared(Why.IDENTITY),
+        "state": NotCompared(Why.BEHAVIOUR),
+        "purge": NotCompared(Why.BEHAVIOUR, "purge", ["tags"]),
+        "architecture": NotCompared(Why.IMMUTABLE, "architecture", "arm64"),
+        "pairing_key": NotCompared(Why.SECRET, "pairing_key", "canary-other-key"),
+        "wait": NotCompared(Why.BEHAVIOUR, note="test_hosts.py: it waits for a host that comes"),
+        "wait_timeout": NotCompared(Why.BEHAVIOUR, "wait_timeout", 5),
+        "wait_interval": NotCompared(Why.BEHAVIOUR, "wait_interval", 1),
+    },
+    snapshot=lambda api, name: still(api.get(f"/v1/edgehosts/{name}")),
+)
 
 # --- cloud accounts ---
 
@@ -362,12 +439,22 @@ def _cluster(api: Api, name: str) -> Any:
     return [still(cluster), *(still(api.get(part)) for part in parts)]
 
 
+#: What a profile for hosts of agent mode is made of.
+EDGE_PACKS: list[Values] = [
+    {"name": "edge-native-byoi", "version": "2.1.0"},
+    {"name": "edge-k8s", "version": "1.36.1"},
+    {"name": "cni-bridge", "version": "1.9.1"},
+]
+
+
 def _infrastructure(cloud: str) -> Values:
     """A profile for clusters of a cloud, with a variable of each sort and something to override."""
     packs = {
         "aws": [PROFILE_PACKS[0], PROFILE_PACKS[3]],
         "vsphere": [{"name": "ubuntu-vsphere", "version": "22.04"}, {"name": "csi-vsphere-csi", "version": "3.4.0"}],
+        "edge-native": [],
     }[cloud]
+    layers = [*packs[:1], *PROFILE_PACKS[1:3], *packs[1:]] if packs else EDGE_PACKS
     return {
         "name": f"base-{cloud}",
         "version": "1.0.0",
@@ -378,7 +465,7 @@ def _infrastructure(cloud: str) -> Values:
             {"name": "port", "format": "number", "default_value": "80"},
             {"name": "token", "is_sensitive": True, "default_value": "canary-default"},
         ],
-        "packs": [packs[0], PROFILE_PACKS[1], PROFILE_PACKS[2], packs[1], PROFILE_PACKS[4]],
+        "packs": [*layers, PROFILE_PACKS[4]],
     }
 
 
@@ -395,6 +482,7 @@ CLUSTER_NEEDS = (
     Step("cloud_account", VSPHERE_ACCOUNT.named("vsphere-2")),
     Step("cluster_profile", _infrastructure("aws")),
     Step("cluster_profile", _infrastructure("vsphere")),
+    Step("cluster_profile", _infrastructure("edge-native")),
     Step("cluster_profile", _add_on("1.0.0", "shop")),
     Step("cluster_profile", _add_on("1.1.0", "market")),
 )
@@ -659,8 +747,105 @@ VSPHERE_CLUSTER = Subject(
     },
 )
 
-SUBJECTS: tuple[Subject, ...] = (PROJECT, AWS_ACCOUNT, VSPHERE_ACCOUNT, PROFILE, AWS_CLUSTER, VSPHERE_CLUSTER)
-CLUSTERS = (AWS_CLUSTER, VSPHERE_CLUSTER)
+
+def _edge_cluster(api: Api, name: str) -> Any:
+    """As of any cluster; the order of a pool's hosts means nothing."""
+    *parts, config = _cluster(api, name)
+    for pool in config["spec"]["machinePoolConfig"]:
+        pool["hosts"] = sorted(pool["hosts"], key=lambda host: str(host["hostUid"]))
+    return [*parts, config]
+
+
+#: What clusters of hosts cannot have changed: sizes and the autoscaler, and what their pools lack.
+_NOT_OF_HOSTS = ("pools[].size", "pools[].min_size", "pools[].max_size", "pools[].skip_k8s_upgrade")
+_NIC = {
+    "nic_name": "eth0",
+    "ip": "192.0.2.61",
+    "subnet": "255.255.255.0",
+    "gateway": "192.0.2.1",
+    "dns": ["192.0.2.2"],
+    "is_default": True,
+}
+
+EDGE_CLUSTER = Subject(
+    label="cluster of hosts",
+    module="cluster",
+    cloud="edge-native",
+    prepare=CLUSTER_NEEDS,
+    snapshot=_edge_cluster,
+    hosts=("c1", "w1", "w2"),
+    base={
+        "wait_interval": 1,
+        "description": "The plant in the north",
+        "tags": {"team": "plants"},
+        "cloud": "edge-native",
+        "cloud_config": {
+            "vip": "192.0.2.250",
+            "ntp_servers": ["ntp-1.example"],
+            "ssh_keys": ["ssh-ed25519 AAAA one"],
+            "static_ip": False,
+            "two_node": False,
+        },
+        "profiles": _cluster_profiles("edge-native"),
+        "pools": [
+            {
+                "name": "control",
+                "control_plane": True,
+                "control_plane_as_worker": False,
+                "hosts": [f"{OWN}-c1"],
+            },
+            {
+                **{key: value for key, value in _WORKERS.items() if f"pools[].{key}" not in _NOT_OF_HOSTS},
+                "hosts": [f"{OWN}-w1", {"host": f"{OWN}-w2", "nic": _NIC}],
+            },
+        ],
+    },
+    changes=(
+        *(change for change in _CLUSTER_CHANGES if change.option not in _NOT_OF_HOSTS),
+        Change("cloud_config.ntp_servers", "cloud_config.ntp_servers", ["ntp-2.example"]),
+        Change("cloud_config.ssh_keys", "cloud_config.ssh_keys", ["ssh-ed25519 AAAA one", "ssh-ed25519 AAAA two"]),
+        Change(
+            "pools[].hosts",
+            "pools.workers.hosts.0",
+            {"host": f"{OWN}-w1", "state": "absent"},
+        ),
+    ),
+    not_compared={
+        **{key: row for key, row in _CLUSTER_OPTIONS.items() if key not in _NOT_OF_HOSTS},
+        "cloud": NotCompared(Why.IMMUTABLE, "cloud", "aws"),
+        "cloud_account": NotCompared(Why.KNOWN, "cloud_account", "aws", "clusters of hosts have none"),
+        "cloud_config.vip": NotCompared(Why.IMMUTABLE, "cloud_config.vip", "192.0.2.251"),
+        "cloud_config.endpoint.host": NotCompared(Why.IMMUTABLE, note="test_hosts.py"),
+        "cloud_config.endpoint.type": NotCompared(Why.IMMUTABLE, note="test_hosts.py"),
+        "cloud_config.endpoint.ddns_search_domain": NotCompared(
+            Why.IMMUTABLE, note="the embedded plane serves no DDNS"
+        ),
+        "cloud_config.overlay_network.enabled": NotCompared(Why.IMMUTABLE, note="the embedded agent lays no overlay"),
+        "cloud_config.overlay_network.cidr": NotCompared(Why.IMMUTABLE, note="the embedded agent lays no overlay"),
+        "cloud_config.static_ip": NotCompared(Why.IMMUTABLE, "cloud_config.static_ip", True),
+        "cloud_config.two_node": NotCompared(Why.IMMUTABLE, "cloud_config.two_node", True),
+        "pools[].size": NotCompared(Why.KNOWN, "pools.workers.size", 5, "the number of hosts says it"),
+        "pools[].min_size": NotCompared(Why.KNOWN, "pools.workers.min_size", 1, "nothing scales pools of hosts"),
+        "pools[].max_size": NotCompared(Why.KNOWN, "pools.workers.max_size", 3, "nothing scales pools of hosts"),
+        "pools[].skip_k8s_upgrade": NotCompared(
+            Why.KNOWN, "pools.workers.skip_k8s_upgrade", "enabled", "the API does not say it of such pools"
+        ),
+        "pools[].host_tags": NotCompared(Why.BEHAVIOUR, note="test_hosts.py: it chooses hosts"),
+    },
+)
+
+SUBJECTS: tuple[Subject, ...] = (
+    PROJECT,
+    REGISTRATION_TOKEN,
+    EDGE_HOST,
+    AWS_ACCOUNT,
+    VSPHERE_ACCOUNT,
+    PROFILE,
+    AWS_CLUSTER,
+    VSPHERE_CLUSTER,
+    EDGE_CLUSTER,
+)
+CLUSTERS = (AWS_CLUSTER, VSPHERE_CLUSTER, EDGE_CLUSTER)
 
 
 def options(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
