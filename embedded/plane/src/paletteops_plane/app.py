@@ -24,6 +24,7 @@ from paletteops_plane import __version__
 from paletteops_plane.auth import authenticate
 from paletteops_plane.contract import CONTRACT, Operation, without_nulls
 from paletteops_plane.errors import ApiError
+from paletteops_plane.host_access import HOST_OPERATIONS, admit_host, authenticate_host, is_host_credential
 from paletteops_plane.openapi import describe
 from paletteops_plane.plane import Plane
 from paletteops_plane.resources import load
@@ -61,10 +62,9 @@ def create_app(plane: Plane) -> FastAPI:
         )
     if log.isEnabledFor(logging.INFO):
         app.add_middleware(_AccessLog)
-    if plane.settings.test_controls:
-        from paletteops_plane.controls import install
+    from paletteops_plane.embedded_api import install
 
-        install(app, plane)
+    install(app, plane)
     from paletteops_plane.extensions import install_extensions
 
     install_extensions(app, plane)
@@ -139,18 +139,34 @@ def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[
 
 def _limit(plane: Plane, request: Request) -> None:
     if plane.limiter is not None:
-        plane.limiter.admit(request.client.host if request.client else "", request.url.path)
+        plane.limiter.admit(limited_as(plane, request), request.url.path)
+
+
+def limited_as(plane: Plane, request: Request) -> str:
+    """For whom a request counts: the host whose credential it shows, so that a site may be behind one address."""
+    sent = request.headers.get("authorization", "")
+    if is_host_credential(sent):
+        try:
+            return f"host {authenticate_host(plane, sent).uid}"
+        except ApiError:
+            pass  # whoever guesses counts by address
+    return request.client.host if request.client else ""
 
 
 def _checked(plane: Plane, operation: Operation, request: Request, content: bytes) -> Call:
     headers = request.headers
-    user = None
+    user = host = None
     project = ""
-    if operation.scope != "public":
+    if operation.scope != "public" and is_host_credential(headers.get("authorization", "")):
+        host = admit_host(plane, headers["authorization"])
+        if operation.name not in HOST_OPERATIONS or request.path_params["uid"] != host.uid:
+            raise ApiError("OperationForbidden", f"{operation.name} is not for the host {host.uid!r}")
+        project = host.project
+    elif operation.scope != "public":
         user = authenticate(plane, headers.get("apikey"), headers.get("authorization"))
         project = headers.get("projectuid", "")
         _check_scope(plane, operation, project)
-    call = Call(plane, operation, user, project, dict(request.path_params))
+    call = Call(plane, operation, user, project, dict(request.path_params), headers=headers, host=host)
     call.base_url = f"{request.url.scheme}://{headers.get('host', request.url.netloc)}"
     query = request.query_params
     for parameter in operation.query:

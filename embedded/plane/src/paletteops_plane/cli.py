@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--speed", type=float, default=60.0, help="of the simulated provisioner; 1 is realistic minutes"
     )
+    parser.add_argument("--content", type=Path, metavar="DIR", help="the folder of content bundles that hosts get")
     parser.add_argument("--no-limits", action="store_true", help="switch the API's limits off")
     parser.add_argument("--test-controls", action="store_true", help="serve clock, faults and records: /embedded/v1/")
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
@@ -166,6 +167,8 @@ def _serve(options: argparse.Namespace) -> int:
     )
     if options.ready_file and not options.ready_file.parent.is_dir():
         raise UsageError(f"--ready-file is {options.ready_file}: there is no folder {options.ready_file.parent}")
+    if options.content and not options.content.is_dir():
+        raise UsageError(f"--content is {options.content}: there is no such folder")
     host, port = _address(options.listen)
     data = _data(options)
     try:
@@ -186,6 +189,7 @@ def _serve(options: argparse.Namespace) -> int:
             limits=not options.no_limits,
             test_controls=options.test_controls,
             ca_file=certificates[0] if certificates else None,
+            content=options.content,
         )
         with closing(Plane.open(settings)) as plane:
             return serve(plane, listener, host, options.ready_file, certificates)

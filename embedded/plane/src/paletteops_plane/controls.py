@@ -14,14 +14,15 @@ import struct
 from collections import deque
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane.clock import rfc3339
 from paletteops_plane.plane import Plane
 
-_PREFIX = "/embedded/v1"
+#: The paths of the controls themselves, which no fault hits.
+_OWN = ("/embedded/v1/clock", "/embedded/v1/faults", "/embedded/v1/requests")
 _MOST_RECORDS = 200_000
 
 
@@ -98,15 +99,15 @@ class RequestRecord(BaseModel):
     user_agent: str
 
 
-def install(app: FastAPI, plane: Plane) -> None:
-    """Serve the controls and put the faults in front of everything else."""
+def install(app: FastAPI, plane: Plane) -> APIRouter:
+    """Put the faults in front of everything else; the routes of the controls."""
     records: deque[RequestRecord] = deque(maxlen=_MOST_RECORDS)
-    app.mount(_PREFIX, _controls(plane, records))
     app.add_middleware(_Controlled, plane=plane, records=records)
+    return _controls(plane, records)
 
 
-def _controls(plane: Plane, records: deque[RequestRecord]) -> FastAPI:
-    controls = FastAPI(title="Test controls of the embedded plane", version="1", docs_url=None, redoc_url=None)
+def _controls(plane: Plane, records: deque[RequestRecord]) -> APIRouter:
+    controls = APIRouter(tags=["test controls"])
 
     @controls.get("/clock")
     async def read_clock() -> ClockState:
@@ -166,7 +167,7 @@ class _Controlled:
                 record.status = message["status"]
             await send(message)
 
-        fault = None if path.startswith(_PREFIX + "/") else self._fault(scope["method"], path)
+        fault = None if path.startswith(_OWN) else self._fault(scope["method"], path)
         if fault is None:
             await self._app(scope, receive, observed)
         elif fault["when"] == "after":

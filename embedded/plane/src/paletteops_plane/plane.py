@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paletteops_plane.clock import Clock
+from paletteops_plane.join_material import JoinMaterial
 from paletteops_plane.limits import Limiter
 from paletteops_plane.store import Document, Store, new_uid
 
@@ -34,6 +35,8 @@ class Settings:
     test_controls: bool = False
     #: The certificate of the plane's own authority when it speaks TLS.
     ca_file: Path | None = None
+    #: The folder with the content bundles that hosts get.
+    content: Path | None = None
 
 
 @dataclass
@@ -54,12 +57,18 @@ class Plane:
     moving: dict[str, float] = field(default_factory=dict)
     #: Called with the uids of hosts whose desired state may have changed; within the transaction that changed it.
     hosts_changed: list[Callable[[set[str]], None]] = field(default_factory=list)
+    #: Called when the plane is about to end, so that whoever waits is answered.
+    ending: list[Callable[[], None]] = field(default_factory=list)
+    join_material: JoinMaterial = field(default_factory=JoinMaterial)
+    #: When this plane started (seconds of its clock): before that it heard of nobody.
+    started: float = 0.0
 
     @classmethod
     def open(cls, settings: Settings) -> Plane:
         """Open the data file, or make a fresh one. ``StoreError`` when it cannot be used."""
         store = Store(settings.data)
         plane = cls(settings, store, Clock(store), Limiter() if settings.limits else None)
+        plane.started = plane.clock.now().timestamp()
         if store.setting("initialised") is None:
             _fill(plane)
         return plane

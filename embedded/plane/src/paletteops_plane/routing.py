@@ -12,7 +12,7 @@ Handlers are plain functions, run one at a time, each in one transaction; they n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -52,7 +52,7 @@ class Call:
 
     plane: Plane
     operation: Operation
-    #: None for operations that need no credentials.
+    #: None for operations that need no credentials, and where a host calls.
     user: User | None
     #: The uid of the project, or empty for the tenant.
     project: str
@@ -61,6 +61,10 @@ class Call:
     body: Any = None
     #: Scheme, host and port by which the caller reached the plane.
     base_url: str = ""
+    #: The headers as they came; names without regard to case.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: The host that calls with a credential of its own; the project is that of its record then.
+    host: Document | None = None
 
     @property
     def scopes(self) -> tuple[str, ...]:

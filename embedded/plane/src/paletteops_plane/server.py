@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import uvicorn
 
 from paletteops_plane.app import create_app
 from paletteops_plane.plane import Plane, write_private
+
+_CONNECTIONS = 65_536
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,8 +38,9 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn's server that tells when it listens."""
 
-    def __init__(self, config: uvicorn.Config, ready_file: Path | None, ready: dict[str, object]) -> None:
+    def __init__(self, config: uvicorn.Config, plane: Plane, ready_file: Path | None, ready: dict[str, object]) -> None:
         super().__init__(config)
+        self._plane = plane
         self._ready_file = ready_file
         self._ready = ready
 
@@ -54,6 +58,19 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._ready_file is not None:
             write_private(self._ready_file, json.dumps(self._ready) + "\n")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for answer_who_waits in self._plane.ending:
+            answer_who_waits()
+        await super().shutdown(sockets)
+
+
+def _allow_many_connections() -> None:
+    """Each host that waits holds a connection, and what a process may open is often no more than a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS if hard == resource.RLIM_INFINITY else min(_CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def serve(
@@ -79,7 +96,8 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     url = f"{'https' if certificates else 'http'}://{shown}:{port}"
     ready = {"url": url, "pid": os.getpid(), "ca_file": str(certificates[0].resolve()) if certificates else None}
-    server = _Server(config, ready_file, ready)
+    _allow_many_connections()
+    server = _Server(config, plane, ready_file, ready)
     print(f"paletteops-plane: serving {url}", flush=True)
     server.run(sockets=[listener])
     if ready_file is not None:

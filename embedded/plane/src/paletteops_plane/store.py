@@ -198,6 +198,10 @@ class Store:
         ).fetchone()
         return _document(row) if row else None
 
+    def exists(self, uid: str) -> bool:
+        """Whether a document of any kind has this uid; for uids that are not made here."""
+        return self._connection.execute("SELECT 1 FROM document WHERE uid = ?", (uid,)).fetchone() is not None
+
     def by_name(self, kind: str, name: str, project: str = "", version: str = "", parent: str = "") -> Document | None:
         """The document that holds this name in this scope."""
         row = self._connection.execute(

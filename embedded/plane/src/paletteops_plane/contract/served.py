@@ -237,6 +237,7 @@ _OPERATIONS = {
         PATCH /v1/edgehosts/{uid}/hostPairingKey
         PUT /v1/edgehosts/{uid}/meta
         PATCH /v1/edgehosts/{uid}/packs/status
+        PATCH /v1/edgehosts/{uid}/tunnelConfig
         PUT /v1/edgehosts/{uid}/reset
         GET /v1/edgehosts/{uid}/spc/download
         POST /v1/dashboard/edgehosts/search

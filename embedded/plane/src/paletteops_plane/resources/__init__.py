@@ -20,6 +20,12 @@ MODULES = (
     "paletteops_plane.resources.cluster_validation",
     "paletteops_plane.resources.cloudconfigs",
     "paletteops_plane.resources.cluster_access",
+    "paletteops_plane.resources.cluster_definition",
+    "paletteops_plane.resources.edge_clusters",
+    "paletteops_plane.resources.edge_tokens",
+    "paletteops_plane.resources.edge_hosts",
+    "paletteops_plane.resources.edge_host_search",
+    "paletteops_plane.resources.host_logs",
     "paletteops_plane.resources.events",
     "paletteops_plane.resources.dashboard",
 )

@@ -14,7 +14,7 @@ from paletteops_plane.store import Document, NameTaken
 KIND = "project"
 
 #: Kinds whose objects keep a project from being deleted.
-_CONTENT = ("cluster", "clusterprofile", "cloudaccount")
+_CONTENT = ("cluster", "clusterprofile", "cloudaccount", "edgehost")
 
 
 @operation("POST /v1/projects")
