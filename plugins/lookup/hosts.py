@@ -26,6 +26,10 @@ options:
     type: str
     choices: [places, misplaced, pools, problems, stopped, batches]
     default: places
+  unseen:
+    description: With O(of=misplaced), whether hosts that the play does not see count.
+    type: bool
+    default: false
   size:
     description: With O(of=batches), how many workers of a cluster are patched at once, as a number or V(25%).
     type: str
@@ -78,7 +82,7 @@ class LookupModule(LookupBase):
         if what == "pools":
             return inventory.with_uids(known["hostvars"][here].get("palette_pools") or [], machines)
         if what == "misplaced":
-            return inventory.misplaced(clusters, machines, groups["all"], seen)
+            return inventory.misplaced(clusters, machines, groups["all"], seen, self.get_option("unseen"))
         if what == "problems":
             return inventory.problems(inventory.places({here: known["hostvars"][here]}, machines), here, machines)
         places = inventory.places(clusters, machines)

@@ -9,9 +9,9 @@ name: shared_objects
 short_description: Which cluster of the play makes which shared object
 version_added: 0.1.0
 description:
-  - Gathers the shared objects (C(palette_projects), C(palette_cloud_accounts), C(palette_cluster_profiles)) of all
-    clusters of the play, and says which cluster makes which one. Each object is made once, by the first cluster that
-    names it.
+  - Gathers the shared objects (C(palette_projects), C(palette_registration_tokens), C(palette_cloud_accounts),
+    C(palette_cluster_profiles)) of all clusters of the play, and says which cluster makes which one. Each object is
+    made once, by the first cluster that names it.
   - An object belongs to the project that it names, or else to the project of the cluster.
   - Fails where two clusters define the same object differently, and names both.
 author:

@@ -21,6 +21,11 @@ options:
     type: str
     choices: [all, connection]
     default: all
+  beneath:
+    description:
+      - With O(of=connection), a host of the inventory, whose connection holds where this one says nothing.
+      - A machine takes the connection of its cluster in this way.
+    type: str
 seealso:
   - module: paletteops.modes.inventory_check
 """
@@ -55,11 +60,14 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         self.set_options(var_options=variables, direct=kwargs)
         known = variables or {}
-        if self.get_option("of") == "connection":
-            names = {PREFIX + option: option for option in CONNECTION_SPEC if PREFIX + option in known}
-        else:
+        if self.get_option("of") == "all":
             names = {name: name for name in known if name.startswith(PREFIX) and not name.startswith(INTERNAL)}
-        return [{shown: self._value(name, known[name]) for name, shown in sorted(names.items())}]
+            return [{shown: self._value(name, known[name]) for name, shown in sorted(names.items())}]
+        names = {PREFIX + option: option for option in CONNECTION_SPEC}
+        other = self.get_option("beneath")
+        beneath = known["hostvars"][other] if other else {}
+        found = {shown: beneath[name] for name, shown in names.items() if name in beneath}
+        return [found | {shown: self._value(name, known[name]) for name, shown in names.items() if name in known}]
 
     def _value(self, name: str, value: Any) -> Any:
         try:

@@ -85,12 +85,17 @@ def places(clusters: Mapping[str, Variables], hosts: Mapping[str, Variables]) ->
 
 
 def misplaced(
-    clusters: Mapping[str, Variables], hosts: Mapping[str, Variables], known: Collection[str], seen: Collection[str]
+    clusters: Mapping[str, Variables],
+    hosts: Mapping[str, Variables],
+    known: Collection[str],
+    seen: Collection[str],
+    unseen: bool = True,
 ) -> list[str]:
     """What is wrong with hosts and clusters as the play sees them, a sentence with the way out for each.
 
     known   all names of the inventory
     seen    the hosts of the play, clusters and machines
+    unseen  whether hosts of a cluster that the play does not see count
     """
     try:
         found = places(clusters, hosts)
@@ -114,7 +119,7 @@ def misplaced(
                 for name in strangers
             ]
         lost = [host for host, place in found.items() if place["cluster"] == cluster and host not in seen]
-        if lost:
+        if lost and unseen:
             wrong.append(
                 f"The cluster '{cluster}' has hosts that this run does not see: {', '.join(lost)}. Add them to "
                 "--limit, or take the cluster out of it."

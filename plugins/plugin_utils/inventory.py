@@ -21,6 +21,7 @@ Variables = Mapping[str, Any]
 #: The kinds of shared objects, in the order in which they are made, with what tells two objects of a kind apart.
 SHARED: dict[str, tuple[str, ...]] = {
     "projects": ("name",),
+    "registration_tokens": ("name",),
     "cloud_accounts": ("project", "name"),
     "cluster_profiles": ("project", "name", "version"),
 }

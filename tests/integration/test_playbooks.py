@@ -117,6 +117,13 @@ SHOP, OTHER_SHOP, PLANT = "shop-a", "shop-b", "plant-a"
 #: The variables of a cloud, which the other modes do not have.
 CLOUDY = ("palette_cloud", "palette_cloud_account", "palette_cloud_config")
 
+#: What makes a cluster of hosts out of one of a cloud.
+OF_NO_CLOUD: Values = {
+    **dict.fromkeys(CLOUDY),
+    "palette_vip": "192.0.2.50",
+    "palette_pools": [{"name": "control-plane", "control_plane": True, "hosts": ["shop-host"]}],
+}
+
 CHECK = "Check the variables of each cluster"
 SUBMIT = "Bring the cluster to what the inventory says"
 WAIT = "Wait until the cluster runs and is healthy"
@@ -267,21 +274,21 @@ def test_one_failing_cluster_does_not_hide_the_others(place: Place) -> None:
                 "palette_pools": [SHOPS["palette_pools"][0], {**SHOPS["palette_pools"][1], "instance_type": "m6i.none"}]
             },
             OTHER_SHOP: {},
-            "shop-agent": {"palette_mode": "agent", **dict.fromkeys(CLOUDY)},
+            "shop-appliance": {"palette_mode": "appliance", **OF_NO_CLOUD},
             PLANT: {"palette_cloud_config": {**PLANTS["palette_cloud_config"], "datacenter": "missing-1"}},
         },
         {"palette_wait_timeout": 3},
     )
     ran = place.run("site")
     assert ran.rc == 2
-    assert ran.failed == {SHOP: 1, "shop-agent": 1, PLANT: 1}
+    assert ran.failed == {SHOP: 1, "shop-appliance": 1, PLANT: 1}
     assert "InstanceTypeNotFound" in ran.message(WAIT, SHOP)
     assert "PlacementNotFound" in ran.message(WAIT, PLANT)
-    assert "agent mode" in ran.message("Agent mode", "shop-agent")
+    assert "appliance mode" in ran.message("Appliance mode", "shop-appliance")
     assert ran.summary[OTHER_SHOP].split()[3:5] == ["Running", "Healthy"]
     assert ran.summary[SHOP].split()[3] == "Provisioning"
     assert "InstanceTypeNotFound" in ran.summary[f"{SHOP}:"]
-    assert ran.summary["shop-agent"].split()[2] == "failed"
+    assert ran.summary["shop-appliance"].split()[2] == "failed"
     place.write({SHOP: {}, OTHER_SHOP: {}, PLANT: {}})  # the pool is corrected, and the cluster goes on
     mended = place.run("site", "--limit", SHOP).fine()
     assert mended.summary[SHOP].split()[3:5] == ["Running", "Healthy"]
@@ -340,7 +347,7 @@ def test_the_foundation_makes_what_the_clusters_in_the_play_need(place: Place) -
 
 
 def test_the_controller_playbook_takes_clusters_of_its_mode_only(stocked: Place) -> None:
-    stocked.write({SHOP: {}, "shop-agent": {"palette_mode": "agent", **dict.fromkeys(CLOUDY)}})
+    stocked.write({SHOP: {}, "shop-agent": {"palette_mode": "agent", **OF_NO_CLOUD}})
     ran = stocked.run("controller").fine()
     assert ran.changed == {SHOP: 0, "shop-agent": 0}
     assert set(ran.summary) == {"cluster", SHOP}
