@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paletteops_plane.plane import Plane, Settings
-from paletteops_plane.provisioner import engine
+from paletteops_plane.provisioner import MEMORY, engine
 from paletteops_plane.provisioner.simulated import Simulated
 from paletteops_plane.store import Document
 
@@ -230,7 +230,7 @@ def test_no_secret_of_the_account_is_stored_with_the_cluster(plane: Plane) -> No
     plane.store.save(account)
     engine.wake(plane, cluster)
     assert "canary-7f" not in str(read(plane, cluster))
-    (memory,) = plane.store.list(engine.MEMORY, parent=cluster.uid)
+    (memory,) = plane.store.list(MEMORY, parent=cluster.uid)
     assert memory.body["state"] == "Pending" and "canary-7f" not in str(memory.body)
     assert "canary-7f" not in repr(engine.desired_of(plane, cluster, config_of(plane, cluster)))
 
@@ -250,5 +250,6 @@ def test_how_a_pool_is_replaced(strategy: dict[str, str], expected: tuple[int, i
 
 
 def test_the_plane_sets_the_speed(plane: Plane) -> None:
-    filling = engine.provisioner(plane)
+    cluster = Document(kind="cluster", body={"spec": {"cloudType": "aws"}})
+    filling = engine.provisioner(plane, cluster, Document(kind="cloudconfig", body={}))
     assert isinstance(filling, Simulated) and filling.speed == plane.settings.speed

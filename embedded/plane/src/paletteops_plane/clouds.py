@@ -8,6 +8,7 @@ and what the infrastructure would say of their values. Routes, rules and the pro
 from __future__ import annotations
 
 import copy
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class Cloud:
     template_fields: tuple[str, ...]
     #: Keys of a stored pool that may not change in the control plane.
     control_plane_fixed: tuple[str, ...]
-    #: The spec of a machine as the API shows it: pool, clusterConfig, account spec, number of the machine.
-    machine: Callable[[Values, Values, Values, int], Values]
+    #: The spec of a machine as the API shows it: pool, clusterConfig, account spec, the machine as the provisioner
+    #: has it (``number``, and ``host`` where machines are hosts).
+    machine: Callable[[Values, Values, Values, Values], Values]
     account_fault: Callable[[Values], Refusal | None]
     pool_fault: Callable[[Values, Values], Refusal | None]
     #: Where a cluster of this config is, for the summaries.
@@ -47,6 +49,11 @@ class Cloud:
     #: The ``status.location`` of a cluster for which none was named, where the API knows it by itself. A client that
     #: leaves it to the API (the vendor's provider on aws) waits for one; elsewhere it would see it as a change.
     location: Callable[[Values], Values] = lambda config: {}
+    #: Its machines are hosts that users bring: there is no account, nothing is made or replaced, and a pool names its
+    #: hosts (``resources.edge_native``).
+    hosts: bool = False
+    #: Sizes that the control plane may have, by the clusterConfig.
+    control_plane_sizes: Callable[[Values], tuple[int, ...]] = lambda config: (1, 3, 5, 7)
 
 
 def _denied(identity: str) -> Refusal | None:
@@ -102,7 +109,8 @@ def _aws_pool_fault(pool: Values, config: Values) -> Refusal | None:
     return None
 
 
-def _aws_machine(pool: Values, config: Values, account: Values, number: int) -> Values:
+def _aws_machine(pool: Values, config: Values, account: Values, machine: Values) -> Values:
+    number: int = machine["number"]
     zones = pool.get("azs") or [config["region"] + letter for letter in "abc"]
     zone = zones[number % len(zones)]
     subnet = pool.get("subnetIds", {}).get(zone)
@@ -174,7 +182,8 @@ def _vsphere_pool_fault(pool: Values, config: Values) -> Refusal | None:
     return None
 
 
-def _vsphere_machine(pool: Values, config: Values, account: Values, number: int) -> Values:
+def _vsphere_machine(pool: Values, config: Values, account: Values, machine: Values) -> Values:
+    number: int = machine["number"]
     placement = {**pool["placements"][number % len(pool["placements"])]}
     network = placement.get("network", {}).get("networkName", "VM Network")
     return {
@@ -183,6 +192,98 @@ def _vsphere_machine(pool: Values, config: Values, account: Values, number: int)
         "placement": {"datacenter": config["placement"]["datacenter"], "folder": config["placement"]["folder"]}
         | placement,
         "vcenterServer": account.get("vcenterServer", ""),
+    }
+
+
+# edge-native
+
+#: How a control plane is reached on hosts: at an address that its hosts hold, or at what the user runs before them.
+EDGE_ENDPOINTS = ("VIP", "External")
+
+_HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+
+
+def is_host_name(text: str) -> bool:
+    """May it be the name of a host, and so that of a node (RFC 1123)."""
+    return len(text) <= 253 and bool(_HOST_NAME.fullmatch(text))
+
+
+def ip_address(text: str) -> ipaddress.IPv4Address | None:
+    """The address that a text is; none for anything else."""
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError:
+        return None
+
+
+def _edge_config(sent: Values, where: str) -> Values:
+    config = copy.deepcopy(sent)
+    for key in ("ntpServers", "sshKeys"):
+        if not config.get(key):
+            config.pop(key, None)
+    _check_endpoint(config.get("controlPlaneEndpoint", {}), f"{where}.controlPlaneEndpoint")
+    for number, server in enumerate(config.get("ntpServers", [])):
+        if not (is_host_name(server.lower()) or ip_address(server)):
+            field = f"{where}.ntpServers[{number}]"
+            raise invalid(f"{field}: {server!r} is no name and no address of a host", field=field, value=server)
+    for number, key in enumerate(config.get("sshKeys", [])):
+        if not re.fullmatch(r"(ssh|ecdsa|sk)-[-@.a-z0-9]+ [A-Za-z0-9+/=]+( .*)?", key.strip()):
+            field = f"{where}.sshKeys[{number}]"
+            raise invalid(f"{field}: this is no public SSH key: one begins with ssh-ed25519 or the like", field=field)
+    overlay = config.get("overlayNetworkConfiguration", {})
+    if overlay.get("enable"):
+        _check_overlay(overlay.get("cidr", ""), f"{where}.overlayNetworkConfiguration")
+    else:
+        config.pop("overlayNetworkConfiguration", None)
+    return config
+
+
+def _check_endpoint(endpoint: Values, where: str) -> None:
+    kind, host = endpoint.get("type") or "VIP", endpoint.get("host", "")
+    if kind not in EDGE_ENDPOINTS:
+        raise invalid(
+            f"{where}.type: {kind!r} is not served by this plane: {' or '.join(EDGE_ENDPOINTS)}",
+            field=f"{where}.type",
+            value=kind,
+        )
+    endpoint["type"] = kind
+    if not host:
+        raise invalid(
+            f"{where}.host: is needed: the address at which the control plane is to be reached", field=f"{where}.host"
+        )
+    if ip_address(host) is None and (kind == "VIP" or not is_host_name(host.lower()) or re.fullmatch(r"[\d.]+", host)):
+        raise invalid(
+            f"{where}.host: {host!r} is no IPv4 address" + ("" if kind == "VIP" else " and no name of a host"),
+            field=f"{where}.host",
+            value=host,
+        )
+
+
+def _check_overlay(cidr: str, where: str) -> None:
+    try:
+        ipaddress.IPv4Network(cidr, strict=False)
+    except ValueError:
+        raise invalid(f"{where}.cidr: {cidr!r} is no IPv4 range", field=f"{where}.cidr", value=cidr) from None
+    raise invalid(
+        f"{where}.enable: the agents of this plane lay no overlay network between hosts: give the hosts fixed "
+        "addresses in one network, and leave the overlay out",
+        field=f"{where}.enable",
+        value=True,
+    )
+
+
+def _edge_pool(sent: Values, before: Values | None, config: Values, where: str) -> Values:
+    """The hosts as they were named; what follows from their records comes later (``resources.edge_native``)."""
+    return {"hosts": copy.deepcopy(sent["edgeHosts"])}
+
+
+def _edge_machine(pool: Values, config: Values, account: Values, machine: Values) -> Values:
+    entry = next(item for item in pool["hosts"] if item["hostUid"] == machine["host"])
+    nic = entry.get("nic", {}).get("nicName", "")
+    network = {"networkName": nic} if nic else {}
+    return {
+        "edgeHostUid": machine["host"],
+        "nics": [{"index": 0, "privateIPs": [entry["hostAddress"]], **network}],
     }
 
 
@@ -246,5 +347,25 @@ CLOUDS: dict[str, Cloud] = {
         account_fault=lambda account: _denied(account.get("username", "")),
         pool_fault=_vsphere_pool_fault,
         region=lambda config: str(config["placement"].get("datacenter", "")),
+    ),
+    "edge-native": Cloud(
+        name="edge-native",
+        cluster_config=_edge_config,
+        fixed=(
+            "controlPlaneEndpoint.host",
+            "controlPlaneEndpoint.type",
+            "overlayNetworkConfiguration.enable",
+            "isTwoNodeCluster",
+            "staticIp",
+        ),
+        pool=_edge_pool,
+        template_fields=(),
+        control_plane_fixed=(),
+        machine=_edge_machine,
+        account_fault=lambda account: None,
+        pool_fault=lambda pool, config: None,
+        region=lambda config: "",
+        hosts=True,
+        control_plane_sizes=lambda config: (2,) if config.get("isTwoNodeCluster") else (1, 3, 5),
     ),
 }

@@ -19,7 +19,10 @@ from paletteops_plane.store import new_uid
 from paletteops_plane.variables import references
 
 #: The clouds for which this plane has clusters; ``all`` is for add-ons.
-CLOUDS = ("aws", "vsphere")
+CLOUDS = ("aws", "vsphere", "edge-native")
+
+#: Layers that a cluster of a cloud may be without: on hosts, storage is the user's.
+OPTIONAL_LAYERS = {"edge-native": ("csi",)}
 
 Template = dict[str, Any]
 PackEntry = dict[str, Any]
@@ -197,7 +200,7 @@ def violations(template: Template, where: str) -> Iterator[Violation]:
     if kind in ("cluster", "infra"):
         for layer in INFRASTRUCTURE_LAYERS:
             of_layer = [pack["name"] for pack in template["packs"] if pack["layer"] == layer]
-            if not of_layer:
+            if not of_layer and layer not in OPTIONAL_LAYERS.get(cloud, ()):
                 yield Violation(
                     "PackLayerMissing",
                     f"{where}.packs: a profile of type {kind} needs a pack of the layer {layer}",

@@ -5,7 +5,8 @@ The plane says what it wants of a cluster (``Desired``) and is told what there i
 since (``Happening``). A filling returns at once and is asked again later: nothing is assumed to be instant, and to ask
 twice does no harm. ``Observed`` is stored with the cluster as JSON, so a restart goes on where the plane stood.
 
-Fillings: ``simulated``. ``engine`` joins the seam to the plane's documents.
+Fillings: ``simulated`` for clouds, ``edge`` for hosts that users bring. ``engine`` joins the seam to the plane's
+documents, ``hosts`` to what agents fetch and report.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from typing import Any, Protocol
 #: ``packs`` {key: {profile_uid, name, version, type, state, message, started, ended}}; ``kubeconfig`` (is there one).
 #: Times are seconds since the epoch. Other keys are the filling's own.
 Observed = dict[str, Any]
+
+#: The kind of the document that keeps what a filling remembers.
+MEMORY = "observed"
 
 PENDING, PROVISIONING, RUNNING, DELETING, DELETED = "Pending", "Provisioning", "Running", "Deleting", "Deleted"
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The seam joined to the plane's documents: desired state is read from them, observed state is written to them.
 
+Clusters of clouds stand on the simulated filling, clusters on hosts on that of ``provisioner.edge``.
+
 Read: the cluster's ``spec.cloudType``, ``spec.clusterConfig.updateWorkerPoolsInParallel`` and ``_wanted``; its cloud
 config's ``spec``; the cloud account. ``_wanted`` is what the resource layer wants of the provisioner::
 
@@ -28,22 +30,35 @@ from typing import Any
 from paletteops_plane.clock import rfc3339
 from paletteops_plane.clouds import CLOUDS
 from paletteops_plane.plane import Plane
-from paletteops_plane.provisioner import DELETED, Desired, Happening, Observed, Pack, Pool, Provisioner
+from paletteops_plane.provisioner import (
+    DELETED,
+    MEMORY,
+    Desired,
+    Happening,
+    Observed,
+    Pack,
+    Pool,
+    Provisioner,
+    host_records,
+)
 from paletteops_plane.provisioner.simulated import Simulated
 from paletteops_plane.store import Document, new_uid
 
 Json = dict[str, Any]
 
-#: The kind of the document that keeps what a filling remembers.
-MEMORY = "observed"
-
 #: What the states of machines are called in the API (v1CloudMachineStatus).
 _INSTANCE_STATES = {"Provisioning": "Provisioning", "Running": "Running", "Deleting": "Deleting"}
 
 
-def provisioner(plane: Plane) -> Provisioner:
-    """What stands behind the seam of this plane."""
+def provisioner(plane: Plane, cluster: Document, config: Document) -> Provisioner:
+    """What stands behind the seam for a cluster."""
+    if _on_hosts(cluster):
+        return host_records.filling(plane, cluster, config)
     return Simulated(plane.settings.speed, plane.faults)
+
+
+def _on_hosts(cluster: Document) -> bool:
+    return CLOUDS[cluster.body["spec"]["cloudType"]].hosts
 
 
 def wake(plane: Plane, cluster: Document) -> None:
@@ -60,7 +75,7 @@ def _go_on(plane: Plane, cluster: Document) -> None:
         return
     desired = desired_of(plane, cluster, config)
     memory = next(iter(plane.store.list(MEMORY, parent=cluster.uid)), None)
-    outcome = provisioner(plane).reconcile(desired, memory.body if memory else {}, plane.clock.now())
+    outcome = provisioner(plane, cluster, config).reconcile(desired, memory.body if memory else {}, plane.clock.now())
     if memory is None:
         memory = Document(kind=MEMORY, project=cluster.project, parent=cluster.uid, body=outcome.observed)
         plane.store.add(memory)
@@ -71,6 +86,9 @@ def _go_on(plane: Plane, cluster: Document) -> None:
     _write_cluster(cluster, config, outcome.observed, cordoned)
     for happening in outcome.happenings:
         add_event(plane, cluster, happening)
+    if _on_hosts(cluster):
+        host_records.settle(plane, cluster, config, outcome.observed)
+        plane.store.save(config)
     if outcome.observed["state"] == DELETED:
         cluster.holds_name = False
         plane.store.set_references(cluster.uid, ())
@@ -108,20 +126,27 @@ def desired_of(plane: Plane, cluster: Document, config: Document) -> Desired:
     """What the provisioner is told of a cluster."""
     wanted = cluster.body["_wanted"]
     spec, cloud = config.body["spec"], cluster.body["spec"]["cloudType"]
-    account = plane.store.get("cloudaccount", spec["cloudAccountRef"]["uid"])
+    account = _account(plane, config)
     return Desired(
         uid=cluster.uid,
         name=cluster.name,
         cloud=cloud,
         pools=tuple(_pool(cloud, wanted, pool) for pool in spec["machinePoolConfig"]),
         packs=tuple(Pack(**pack) for pack in wanted["packs"]),
-        account=account.body["spec"] if account else {},
+        account=account,
         cluster_config=spec["clusterConfig"],
         parallel=bool(cluster.body["spec"].get("clusterConfig", {}).get("updateWorkerPoolsInParallel")),
         removed=frozenset(wanted.get("removed", ())),
         deleted=bool(wanted.get("deleted")),
         forced=bool(wanted.get("forced")),
     )
+
+
+def _account(plane: Plane, config: Document) -> Json:
+    """The spec of the cloud account; empty for a cluster that has none."""
+    reference = config.body["spec"].get("cloudAccountRef")
+    account = plane.store.get("cloudaccount", reference["uid"]) if reference else None
+    return account.body["spec"] if account else {}
 
 
 def _pool(cloud: str, wanted: Json, pool: Json) -> Pool:
@@ -217,7 +242,7 @@ def _write_cluster(cluster: Document, config: Document, observed: Observed, cord
 
 def _healthy(observed: Observed, pool: str) -> int:
     return sum(
-        machine["pool"] == pool and machine["phase"] == "Running" and machine["current"]
+        machine["pool"] == pool and machine["phase"] == "Running" and machine["current"] and machine.get("ready", True)
         for machine in observed["machines"]
     )
 
@@ -253,8 +278,11 @@ def _write_machines(plane: Plane, cluster: Document, config: Document, observed:
         if document is None:
             document = _new_machine(plane, cluster, config, machine)
             plane.store.add(document)
-        if (document.body.get("_phase"), document.body.get("_current")) != (machine["phase"], machine["current"]):
+        mark = _mark(machine, bool(document.body.get("_cordoned")))
+        if document.body.get("_mark") != mark:
             _write_phase(document, machine)
+            _write_maintenance(document, machine)
+            document.body["_mark"] = mark
             plane.store.save(document)
         if document.body.get("_cordoned"):
             cordoned[machine["pool"]] = cordoned.get(machine["pool"], 0) + 1
@@ -265,10 +293,8 @@ def _write_machines(plane: Plane, cluster: Document, config: Document, observed:
 
 def _new_machine(plane: Plane, cluster: Document, config: Document, machine: Json) -> Document:
     cloud = CLOUDS[cluster.body["spec"]["cloudType"]]
-    account = plane.store.get("cloudaccount", config.body["spec"]["cloudAccountRef"]["uid"])
     pool = next(item for item in config.body["spec"]["machinePoolConfig"] if item["name"] == machine["pool"])
-    credentials = account.body["spec"] if account else {}
-    spec = cloud.machine(pool, config.body["spec"]["clusterConfig"], credentials, machine["number"])
+    spec = cloud.machine(pool, config.body["spec"]["clusterConfig"], _account(plane, config), machine)
     made = _stamp(machine["since"])
     document = Document(
         kind="machine", name=machine["name"], project=cluster.project, parent=config.uid, uid=machine["uid"], body={}
@@ -291,12 +317,27 @@ def _new_machine(plane: Plane, cluster: Document, config: Document, machine: Jso
     return document
 
 
+def _mark(machine: Json, cordoned: bool) -> list[Any]:
+    """What of a machine is written; a document with the same is left as it is."""
+    keys = ("phase", "current", "kubernetes_version", "ready", "message", "cordon")
+    return [*(machine.get(key) for key in keys), cordoned]
+
+
+def _write_maintenance(document: Document, machine: Json) -> None:
+    """How far it is with a cordon that a user asked for, where that takes time."""
+    asked = document.body["status"]["maintenanceStatus"]
+    if "cordon" in machine and asked["action"]:
+        done = machine["cordon"] == bool(document.body.get("_cordoned"))
+        asked["state"] = "Completed" if done else "InProgress"
+
+
 def _write_phase(document: Document, machine: Json) -> None:
     phase, since = machine["phase"], _stamp(machine["since"])
-    ready = phase == "Running"
+    ready = machine.get("ready", phase == "Running")
     document.body |= {
         "_phase": phase,
         "_current": machine["current"],
+        "_kubernetes_version": machine["kubernetes_version"],
         "_ready": ready,
         "_joined": ready or (phase == "Deleting" and document.body.get("_joined", False)),
     }
@@ -306,12 +347,21 @@ def _write_phase(document: Document, machine: Json) -> None:
         "ready": ready,
         "health": {"state": "healthy" if ready else "unknown", "lastHeartBeatTimestamp": since},
     }
+    if machine.get("message"):
+        document.body["status"]["health"]["conditions"] = [{"type": "Ready", "message": machine["message"]}]
 
 
-def add_event(plane: Plane, cluster: Document, happening: Happening) -> None:
-    """An event of a cluster (v1Event), stored."""
+def add_event(
+    plane: Plane,
+    cluster: Document,
+    happening: Happening,
+    *,
+    kind: str = "spectrocluster",
+    source: dict[str, str] | None = None,
+) -> None:
+    """An event of a cluster, or of something else that has events (v1Event), stored."""
     uid = new_uid()
-    reference = {"kind": "spectrocluster", "name": cluster.name, "uid": cluster.uid}
+    reference = {"kind": kind, "name": cluster.name, "uid": cluster.uid}
     stamp = _stamp(happening.at)
     body = {
         "metadata": {
@@ -325,7 +375,7 @@ def add_event(plane: Plane, cluster: Document, happening: Happening) -> None:
         "reason": happening.reason,
         "message": happening.message,
         "severity": happening.severity,
-        "source": {"component": "provisioner", "host": "plane"},
+        "source": source or {"component": "provisioner", "host": "plane"},
     }
     plane.store.add(
         Document(

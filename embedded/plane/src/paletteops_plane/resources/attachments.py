@@ -31,10 +31,18 @@ IMAGE_LAYERS = ("kernel", "os", "k8s")
 _ORDER = ("kernel", "os", "k8s", "cni", "csi", "addon")
 
 
-def attach(call: Call, cloud: str, sent: dict[str, Any], before: Attachment | None, where: str) -> Attachment:
+def attach(
+    call: Call,
+    cloud: str,
+    sent: dict[str, Any],
+    before: Attachment | None,
+    where: str,
+    *,
+    complete: bool = True,
+) -> Attachment:
     """A profile as the cluster takes it (from a v1SpectroClusterProfileEntity); 422 for what cannot be.
 
-    ``before`` is the attachment that this one takes the place of. Of the same profile it keeps the overrides that are
+    ``complete``: values that its variables require have to be there. ``before`` is the attachment that this one takes the place of. Of the same profile it keeps the overrides that are
     not sent again; of any it keeps the values of variables.
     """
     uid = sent.get("uid", "")
@@ -95,7 +103,8 @@ def attach(call: Call, cloud: str, sent: dict[str, Any], before: Attachment | No
         "values": {name: value for name, value in before["values"].items() if name in kept} if before else {},
     }
     set_values(attachment, sent.get("variables", []), f"{where}.variables")
-    check_required(attachment, f"{where}.variables")
+    if complete:
+        check_required(attachment, f"{where}.variables")
     return attachment
 
 

@@ -13,9 +13,9 @@ from paletteops_plane.errors import ApiError, invalid, not_found
 from paletteops_plane.filters import filtered, ordered
 from paletteops_plane.paging import page
 from paletteops_plane.provisioner import engine
-from paletteops_plane.resources import pools
+from paletteops_plane.resources import edge_native, pools
 from paletteops_plane.resources.cluster_state import CLUSTER, CONFIG, MACHINE, machines_of, pool_config
-from paletteops_plane.resources.clusters import changeable, refuse_while_repave_pending
+from paletteops_plane.resources.clusters import attached_to, changeable, refuse_while_repave_pending
 from paletteops_plane.routing import Call, operation, visible
 from paletteops_plane.store import Document, new_uid
 
@@ -61,8 +61,36 @@ def _change(call: Call, config: Document, cluster: Document, made: list[dict[str
     wanted = cluster.body["_wanted"]
     skipping = {pool["name"] for pool in made if pools.skips_upgrades(pool)}
     wanted["pinned"] = {name: pin for name, pin in wanted.get("pinned", {}).items() if name in skipping}
+    if CLOUDS[config.body["kind"]].hosts:
+        wanted["emptied"] = [
+            pool["name"] for pool in made if pool["name"] in wanted.get("emptied", []) and not pool["hosts"]
+        ]
     call.plane.touch(config)
     engine.wake(call.plane, cluster)
+
+
+def _check_hosts(
+    call: Call, cluster: Document, config: Document, pool: dict[str, Any], before: dict[str, Any] | None
+) -> None:
+    """Check the hosts of a pool that is new, or that takes the place of another one."""
+    spec = config.body["spec"]
+    edge_native.complete(call, pool, before, spec["clusterConfig"], cluster, "body")
+    others = [known for known in spec["machinePoolConfig"] if known is not before]
+    edge_native.check(
+        call.plane, spec["clusterConfig"], [*others, pool], attached_to(call, cluster), "body.cloudConfig"
+    )
+
+
+def _shown(config: Document) -> dict[str, Any]:
+    """A cloud config as the API shows it; v1EdgeNativeMachinePoolConfig lacks what other clouds' pools have."""
+    body = visible(config.body)
+    if CLOUDS[config.body["kind"]].hosts:
+        shown = [
+            {key: value for key, value in pool.items() if key != "skipK8sUpgrade"}
+            for pool in body["spec"]["machinePoolConfig"]
+        ]
+        body["spec"] = {**body["spec"], "machinePoolConfig": shown}
+    return body
 
 
 def _routes(cloud: str) -> None:
@@ -72,7 +100,7 @@ def _routes(cloud: str) -> None:
 
     @operation(f"GET {base}")
     def get(call: Call) -> dict[str, Any]:
-        return visible(_find(call, cloud).body)
+        return _shown(_find(call, cloud))
 
     @operation(f"PUT {base}/clusterConfig")
     def update(call: Call) -> None:
@@ -93,6 +121,9 @@ def _routes(cloud: str) -> None:
         if after == before:
             return
         refuse_while_repave_pending(cluster)
+        if CLOUDS[cloud].hosts:
+            made = config.body["spec"]["machinePoolConfig"]
+            edge_native.check(call.plane, after, made, attached_to(call, cluster), "body.clusterConfig")
         config.body["spec"]["clusterConfig"] = after
         call.plane.touch(config)
         engine.wake(call.plane, cluster)
@@ -109,11 +140,13 @@ def _routes(cloud: str) -> None:
                 f"the cluster {config.name!r} has a machine pool {pool['name']!r} already",
                 {"name": pool["name"]},
             )
-        if pool["isControlPlane"]:
+        if pool["isControlPlane"] and any(known["isControlPlane"] for known in spec["machinePoolConfig"]):
             raise invalid(
                 f"body.poolConfig.isControlPlane: the cluster {config.name!r} has its control plane",
                 field="body.poolConfig.isControlPlane",
             )
+        if CLOUDS[cloud].hosts:
+            _check_hosts(call, cluster, config, pool, None)
         _change(call, config, cluster, [*spec["machinePoolConfig"], pool])
         return {"uid": new_uid()}
 
@@ -129,6 +162,8 @@ def _routes(cloud: str) -> None:
                 field="body.poolConfig.name",
                 value=pool["name"],
             )
+        if CLOUDS[cloud].hosts:
+            _check_hosts(call, cluster, config, pool, before)
         if pool != before:
             made = [pool if known is before else known for known in spec["machinePoolConfig"]]
             _change(call, config, cluster, made)
@@ -159,10 +194,17 @@ def _routes(cloud: str) -> None:
 
     @operation(f"DELETE {one_machine}")
     def delete_machine(call: Call) -> None:
-        """Another machine takes its place: the size of the pool stays."""
+        """Another machine takes its place: the size of the pool stays. A host leaves its pool with its machine."""
         config = _find(call, cloud)
         cluster = _cluster(call, config)
         machine = _machine(call, config)
+        if CLOUDS[cloud].hosts:
+            pool, host = _pool_of(call, config), machine.body["spec"]["edgeHostUid"]
+            if any(entry["hostUid"] == host for entry in pool["hosts"]):
+                edge_native.take_out(cluster, config, pool, host)
+                call.plane.touch(config)
+                engine.wake(call.plane, cluster)
+            return
         present = {known.uid for known in machines_of(call.plane, config)}
         wanted = cluster.body["_wanted"]
         wanted["removed"] = sorted({*wanted["removed"], machine.uid} & present)
@@ -177,7 +219,7 @@ for _cloud in CLOUDS:
     "PUT /v1/cloudconfigs/{cloudType}/{configUid}/machinePools/{machinePoolName}/machines/{machineUid}/maintenance"
 )
 def maintain(call: Call) -> None:
-    """Cordon a machine or take that back; done at once, since no workload has to move."""
+    """Cordon a machine or take that back; of a cluster in a cloud it is done at once, since no workload has to move."""
     cloud = call.path["cloudType"]
     config = _find(call, cloud)
     cluster = _cluster(call, config)
@@ -188,7 +230,8 @@ def maintain(call: Call) -> None:
     if not machine.body["_ready"]:
         raise ApiError("ResourceStateConflict", f"the machine {machine.name!r} is not a ready node")
     machine.body["_cordoned"] = _ACTIONS[action]
-    machine.body["status"]["maintenanceStatus"] = {"action": action, "message": "", "state": "Completed"}
+    state = "InProgress" if CLOUDS[cloud].hosts else "Completed"
+    machine.body["status"]["maintenanceStatus"] = {"action": action, "message": "", "state": state}
     call.plane.store.save(machine)
     engine.wake(call.plane, cluster)
 

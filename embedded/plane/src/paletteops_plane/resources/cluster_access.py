@@ -7,11 +7,14 @@ from typing import Any
 
 from starlette.responses import Response
 
+from paletteops_plane.clouds import CLOUDS
 from paletteops_plane.errors import ApiError
 from paletteops_plane.kubernetes.kubeconfig import kubeconfig
+from paletteops_plane.provisioner import hosts
 from paletteops_plane.resources.cluster_state import answers_kubernetes
 from paletteops_plane.resources.clusters import find_cluster
 from paletteops_plane.routing import Call, operation, raw
+from paletteops_plane.store import Document
 
 #: The vendor's SDK reads downloads of this type alone.
 _BINARY = "application/octet-stream"
@@ -21,6 +24,13 @@ def _kubeconfig(call: Call, *, admin: bool) -> str:
     cluster = find_cluster(call)
     if not answers_kubernetes(cluster):
         raise ApiError("ResourceNotFound", f"the cluster {cluster.name!r} has no kubeconfig yet", {"uid": cluster.uid})
+    return _text(call, cluster, admin=admin)
+
+
+def _text(call: Call, cluster: Document, *, admin: bool) -> str:
+    """The kubeconfig: of a cluster on hosts what its hosts sent, of others one for the Kubernetes API that is here."""
+    if CLOUDS[cluster.body["spec"]["cloudType"]].hosts:
+        return hosts.kubeconfig_of(call.plane, cluster.uid)
     return kubeconfig(call, cluster, admin)
 
 
@@ -42,7 +52,7 @@ def get_assets(call: Call) -> dict[str, Any]:
     cluster = find_cluster(call)
     if not answers_kubernetes(cluster):
         return {"spec": {}}
-    text = kubeconfig(call, cluster, False)
+    text = _text(call, cluster, admin=False)
     return {"spec": {"kubeconfig": text, "kubeconfigclient": text}}
 
 

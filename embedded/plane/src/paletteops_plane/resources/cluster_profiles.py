@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 from paletteops_plane import templates
+from paletteops_plane.clouds import CLOUDS
 from paletteops_plane.errors import ApiError, invalid, not_found
 from paletteops_plane.provisioner import engine
-from paletteops_plane.resources import attachments
+from paletteops_plane.resources import attachments, edge_native
 from paletteops_plane.resources.attachments import Attachment
 from paletteops_plane.resources.cluster_state import config_of, state_of
 from paletteops_plane.resources.clusters import (
@@ -213,6 +214,10 @@ def _attachment(attached: list[Attachment], uid: str) -> Attachment:
 def _change(call: Call, cluster: Document, attached: list[Attachment], action: str) -> None:
     """Store other profiles, and bring them into force: at once, when they are applied, or when a repave is approved."""
     document = attached_document(call, cluster)
+    if _on_hosts(cluster):
+        config = config_of(call.plane, cluster)
+        if config is not None:
+            edge_native.check_profiles(call.plane, cluster, config, attached, _WHERE)
     applied: list[Attachment] = document.body.get("applied") or document.body["profiles"]
     target = attachments.wanted(attached)
     if repave_pending(cluster) and target != attachments.wanted(document.body["profiles"]):
@@ -239,7 +244,7 @@ def apply(call: Call, cluster: Document, document: Document) -> None:
     applied: list[Attachment] = document.body.get("applied") or attached
     target, wanted = attachments.wanted(attached), cluster.body["_wanted"]
     cluster.body["status"]["spcApply"]["patchAppliedTime"] = now
-    if target["image"] != wanted["image"] and state_of(cluster) == "Running":
+    if target["image"] != wanted["image"] and state_of(cluster) == "Running" and not _on_hosts(cluster):
         if not repave_pending(cluster):
             cluster.body["status"]["repave"] = {"state": "Pending"}
             reasons = attachments.repave_reasons(applied, attached)
@@ -249,6 +254,11 @@ def apply(call: Call, cluster: Document, document: Document) -> None:
     call.plane.store.save(document)
     call.plane.touch(cluster)
     engine.wake(call.plane, cluster)
+
+
+def _on_hosts(cluster: Document) -> bool:
+    """Are its machines hosts of the user's: those are changed in place, and never replaced."""
+    return CLOUDS[cluster.body["spec"]["cloudType"]].hosts
 
 
 def _bring_into_force(call: Call, cluster: Document, document: Document) -> None:
@@ -326,5 +336,8 @@ def validate_repave(call: Call) -> dict[str, Any]:
     """Would these profiles ask for a repave."""
     cluster = find_cluster(call)
     attached = attached_to(call, cluster)
+    if _on_hosts(cluster):
+        _patched(call, cluster, attached, call.body.get("profiles", []))
+        return {"isRepaveRequired": False, "reasons": []}
     reasons = attachments.repave_reasons(attached, _patched(call, cluster, attached, call.body.get("profiles", [])))
     return {"isRepaveRequired": bool(reasons), "reasons": reasons}

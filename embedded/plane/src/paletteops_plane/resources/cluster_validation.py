@@ -11,7 +11,7 @@ from typing import Any
 
 from paletteops_plane.clouds import CLOUDS
 from paletteops_plane.errors import ApiError
-from paletteops_plane.resources import attachments, pools
+from paletteops_plane.resources import attachments, edge_native, pools
 from paletteops_plane.resources.clusters import attached_to, check_head, find_cluster
 from paletteops_plane.routing import Call, operation
 
@@ -26,16 +26,27 @@ def _routes(cloud: str) -> None:
         where, made, results = "body.spec.machinepoolconfig", [], []
         for number, sent in enumerate(spec.get("machinepoolconfig", [])):
             findings: _Findings = []
+            place = f"{where}[{number}]"
             try:
-                made.append(pools.build(cloud, sent, None, config, f"{where}[{number}]"))
+                pool = pools.build(cloud, sent, None, config, place)
+                if CLOUDS[cloud].hosts:
+                    edge_native.complete(call, pool, None, config, None, place)
+                made.append(pool)
             except ApiError as error:
                 findings.append(_finding(error))
             results.append(_result(sent.get("poolConfig", {}).get("name", ""), findings))
-        if len(made) == len(results):
+        whole = len(made) == len(results)
+        if whole:
             findings = _findings(lambda: pools.check_set(made, where))
             if findings:
                 results.append(_result("", findings))
-        return {"machinePools": {"results": results}, "profiles": _profiles(call, cloud, spec.get("profiles", []), [])}
+        attached: list[attachments.Attachment] = []
+        profiles = _profiles(call, cloud, spec.get("profiles", []), attached)
+        if CLOUDS[cloud].hosts and whole:
+            findings = _findings(lambda: edge_native.check(call.plane, config, made, attached, "body.spec"))
+            if findings:
+                results.append(_result("", findings))
+        return {"machinePools": {"results": results}, "profiles": profiles}
 
 
 for _cloud in CLOUDS:
@@ -54,6 +65,7 @@ def validate_packs(call: Call) -> dict[str, Any]:
 def _profiles(
     call: Call, cloud: str, sent: list[dict[str, Any]], attached: list[attachments.Attachment]
 ) -> list[dict[str, Any]]:
+    """What is said of profiles; ``attached``, those that are there, becomes the set with them."""
     where = "body.spec.profiles" if not attached else "body.profiles"
     made = list(attached)
     answers = []
@@ -72,6 +84,7 @@ def _profiles(
         findings = _findings(lambda: attachments.check(made, where))
         if findings:
             answers.append({"uid": "", "packs": {"results": [_result("", findings)]}})
+    attached[:] = made
     return answers
 
 

@@ -16,8 +16,16 @@ from paletteops_plane.clouds import CLOUDS
 from paletteops_plane.errors import ApiError, invalid, name_taken, not_found
 from paletteops_plane.metadata import fill, replace, required_name
 from paletteops_plane.provisioner import engine
-from paletteops_plane.resources import accounts, attachments, pools
-from paletteops_plane.resources.cluster_state import ATTACHED, CLUSTER, CONFIG, answers_kubernetes, is_deleted, state_of
+from paletteops_plane.resources import accounts, attachments, edge_native, pools
+from paletteops_plane.resources.cluster_state import (
+    API_PORT,
+    ATTACHED,
+    CLUSTER,
+    CONFIG,
+    answers_kubernetes,
+    is_deleted,
+    state_of,
+)
 from paletteops_plane.routing import Call, operation, visible
 from paletteops_plane.store import Document, NameTaken
 
@@ -103,7 +111,8 @@ def _routes(cloud: str) -> None:
 
 
 def set_references(call: Call, cluster: Document, attached: list[attachments.Attachment]) -> None:
-    call.plane.store.set_references(cluster.uid, {cluster.body["_account"]["uid"], *(item["uid"] for item in attached)})
+    used = {cluster.body["_account"]["uid"], *(item["uid"] for item in attached)}
+    call.plane.store.set_references(cluster.uid, used - {""})
 
 
 def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
@@ -111,10 +120,13 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
     name, account, cluster_config = check_head(call, cloud)
     metadata, spec = call.body.get("metadata", {}), call.body["spec"]
     where = "body.spec.machinepoolconfig"
-    made = [
-        pools.build(cloud, sent, None, cluster_config, f"{where}[{number}]")
-        for number, sent in enumerate(spec.get("machinepoolconfig", []))
-    ]
+    made = []
+    for number, sent in enumerate(spec.get("machinepoolconfig", [])):
+        place = f"{where}[{number}]"
+        pool = pools.build(cloud, sent, None, cluster_config, place)
+        if CLOUDS[cloud].hosts:
+            edge_native.complete(call, pool, None, cluster_config, None, place)
+        made.append(pool)
     pools.check_set(made, where)
     where = "body.spec.profiles"
     attached = [
@@ -122,6 +134,8 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
         for number, sent in enumerate(spec.get("profiles", []))
     ]
     attachments.check(attached, where)
+    if CLOUDS[cloud].hosts:
+        edge_native.check(call.plane, cluster_config, made, attached, "body.spec")
     sent_config = spec.get("clusterConfig", {})
     location = sent_config.get("location") or CLOUDS[cloud].location(cluster_config)
 
@@ -142,7 +156,7 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
             "spcApply": {"actionType": "DownloadAndInstall", "canBeApplied": True, "lastModifiedTime": now},
             **({"location": location} if location else {}),
         },
-        "_account": {"uid": account.uid, "name": account.name},
+        "_account": {"uid": account.uid, "name": account.name} if account else {"uid": "", "name": ""},
         "_location": CLOUDS[cloud].region(cluster_config),
         "_wanted": {**attachments.wanted(attached), "removed": [], "deleted": False, "forced": False},
     }
@@ -151,7 +165,11 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
         "kind": cloud,
         "metadata": call.plane.new_metadata(name, config.uid),
         "spec": {
-            "cloudAccountRef": {"kind": "cloudaccount", "name": account.name, "uid": account.uid},
+            **(
+                {"cloudAccountRef": {"kind": "cloudaccount", "name": account.name, "uid": account.uid}}
+                if account
+                else {}
+            ),
             "clusterConfig": cluster_config,
             "machinePoolConfig": made,
         },
@@ -161,15 +179,16 @@ def _build(call: Call, cloud: str) -> tuple[Document, Document, Document]:
     return cluster, config, profiles
 
 
-def check_head(call: Call, cloud: str) -> tuple[str, Document, dict[str, Any]]:
-    """What a new cluster is without its pools and profiles: its name, cloud account, and clusterConfig as stored."""
+def check_head(call: Call, cloud: str) -> tuple[str, Document | None, dict[str, Any]]:
+    """What a new cluster is without its pools and profiles: its name, its cloud account where clusters of its cloud
+    have one, and its clusterConfig as stored."""
     spec = call.body.get("spec")
     if spec is None:
         raise invalid("body.spec: is needed", field="body.spec")
     name = _checked_name(required_name(call.body.get("metadata", {}), "cluster"), "body.metadata.name")
-    account = _account(call, cloud, spec["cloudAccountUid"])
+    account = None if CLOUDS[cloud].hosts else _account(call, cloud, spec["cloudAccountUid"])
     _refuse_not_served(spec.get("clusterConfig", {}), spec.get("policies", {}))
-    return name, account, CLOUDS[cloud].cluster_config(spec["cloudConfig"], "body.spec.cloudConfig")
+    return name, account, CLOUDS[cloud].cluster_config(spec.get("cloudConfig", {}), "body.spec.cloudConfig")
 
 
 def _checked_name(name: str, where: str) -> str:
@@ -241,6 +260,10 @@ def api_endpoints(call: Call, cluster: Document) -> dict[str, Any]:
     """Where the cluster's Kubernetes API is, as a part of its status; empty while it does not answer."""
     if not answers_kubernetes(cluster):
         return {}
+    if CLOUDS[cluster.body["spec"]["cloudType"]].hosts:
+        config = call.plane.store.get(CONFIG, cluster.body["spec"]["cloudConfigRef"]["uid"])
+        endpoint = config.body["spec"]["clusterConfig"]["controlPlaneEndpoint"] if config else {"host": ""}
+        return {"apiEndpoints": [{"host": endpoint["host"], "port": API_PORT}]}
     address = urlsplit(call.base_url)
     port = address.port or (443 if address.scheme == "https" else 80)
     return {"apiEndpoints": [{"host": address.hostname or "", "port": port}]}

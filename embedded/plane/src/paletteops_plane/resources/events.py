@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Events: what happened to clusters, newest first."""
+"""Events: what happened to clusters and to hosts, newest first."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from paletteops_plane.errors import not_found
 from paletteops_plane.filters import filtered, ordered
 from paletteops_plane.paging import page
+from paletteops_plane.provisioner.host_records import EDGE_HOST
 from paletteops_plane.resources.cluster_state import CLUSTER, EVENT, events_of
 from paletteops_plane.routing import Call, operation, visible
 from paletteops_plane.store import Document
@@ -22,10 +23,10 @@ def list_events(call: Call) -> dict[str, Any]:
 @operation("GET /v1/events/components/{objectKind}/{objectUid}")
 def list_events_of(call: Call) -> dict[str, Any]:
     kind, uid = call.path["objectKind"], call.path["objectUid"]
-    if kind != "spectrocluster":
+    kinds = {"spectrocluster": (CLUSTER, "cluster"), EDGE_HOST: (EDGE_HOST, "edge host")}
+    if kind not in kinds:
         raise not_found(kind, uid)
-    cluster = call.find(CLUSTER, uid, "cluster")
-    return _page(call, events_of(call.plane, cluster.uid))
+    return _page(call, events_of(call.plane, call.find(kinds[kind][0], uid, kinds[kind][1]).uid))
 
 
 def _page(call: Call, events: list[Document]) -> dict[str, Any]:

@@ -12,9 +12,6 @@ from paletteops_plane.provisioner.engine import amount
 
 Pool = dict[str, Any]
 
-#: The control plane needs a majority, so its size is odd.
-CONTROL_PLANE_SIZES = (1, 3, 5, 7)
-
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 #: What a client's language sends for a time that it does not have.
@@ -40,7 +37,7 @@ def build(cloud: str, sent: dict[str, Any], before: Pool | None, config: dict[st
         common["taints"] = [_taint(taint, f"{place}.taints[{n}]") for n, taint in enumerate(common["taints"])]
     common["isControlPlane"] = common.get("isControlPlane", before["isControlPlane"] if before else False)
     pool = common | CLOUDS[cloud].pool(sent["cloudConfig"], before, config, f"{where}.cloudConfig")
-    _check(pool, before, place)
+    _check(pool, before, CLOUDS[cloud].control_plane_sizes(config), place)
     if before is not None and pool["isControlPlane"]:
         for key in CLOUDS[cloud].control_plane_fixed:
             if _placed(pool.get(key)) != _placed(before.get(key)):
@@ -67,7 +64,7 @@ def _taint(sent: dict[str, Any], where: str) -> dict[str, Any]:
     return taint
 
 
-def _check(pool: Pool, before: Pool | None, where: str) -> None:
+def _check(pool: Pool, before: Pool | None, sizes: tuple[int, ...], where: str) -> None:
     name, size = pool["name"], pool["size"]
     named = f"the pool {name!r}"
     if not _NAME.fullmatch(name):
@@ -81,20 +78,21 @@ def _check(pool: Pool, before: Pool | None, where: str) -> None:
             f"{where}.isControlPlane: {named} cannot change its role: make another pool",
             field=f"{where}.isControlPlane",
         )
-    _check_size(pool, named, size, where)
+    _check_size(pool, named, size, sizes, where)
     _check_strategy(pool.get("updateStrategy", {}), named, f"{where}.updateStrategy")
     if pool.get("nodeRepaveInterval", 0) < 0:
         field = f"{where}.nodeRepaveInterval"
         raise invalid(f"{field}: of {named} is below 0", field=field, value=pool["nodeRepaveInterval"])
 
 
-def _check_size(pool: Pool, named: str, size: int, where: str) -> None:
+def _check_size(pool: Pool, named: str, size: int, sizes: tuple[int, ...], where: str) -> None:
     field = f"{where}.size"
     if pool["isControlPlane"]:
-        if size not in CONTROL_PLANE_SIZES:
+        # The control plane needs a majority, so its size is odd.
+        if size not in sizes:
             raise invalid(
-                f"{field}: {named} is the control plane, and its size is one of "
-                f"{', '.join(map(str, CONTROL_PLANE_SIZES))}, not {size}",
+                f"{field}: {named} is the control plane, and its size is "
+                f"{'one of ' if len(sizes) > 1 else ''}{', '.join(map(str, sizes))}, not {size}",
                 field=field,
                 value=size,
             )

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The records of hosts, as the provisioner reads and writes them.
+
+Documents: ``edgehost`` (``resources.edge_hosts``), of which ``_observed`` (the agent's report) and ``_seen`` are read
+and ``_cluster`` {uid, name}, ``status.state`` (ready, in-use), ``status.inUseClusters`` and ``spec.device.hostState``
+are written here; ``reported`` (parent: the cluster), what its hosts sent apart from their reports:
+``{"kubeconfig": text, "packs": {key: status}}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from paletteops_plane.plane import Plane
+from paletteops_plane.provisioner import DELETED, MEMORY, Observed, Provisioner
+from paletteops_plane.provisioner.edge import EdgeNative, Facts, Host
+from paletteops_plane.store import Document
+
+Json = dict[str, Any]
+
+#: The kind of the hosts' records.
+EDGE_HOST = "edgehost"
+#: The kind of the document with what hosts sent of a cluster apart from their reports.
+REPORTED = "reported"
+
+
+def filling(plane: Plane, cluster: Document, config: Document) -> Provisioner:
+    """The provisioner of a cluster on hosts, with what is known of them by now."""
+    memory = next(iter(plane.store.list(MEMORY, parent=cluster.uid)), None)
+    machines = memory.body["machines"] if memory else []
+    uids = {machine["host"] for machine in machines} | hosts_of(config)
+    reported = reported_of(plane, cluster.uid)
+    return EdgeNative(
+        Facts(
+            hosts={uid: host for uid in uids if (host := _host(plane, uid))},
+            kubeconfig=bool(reported and reported.body.get("kubeconfig")),
+            statuses=reported.body.get("packs", {}) if reported else {},
+            cordoned=frozenset(
+                machine.uid
+                for machine in plane.store.list("machine", parent=config.uid)
+                if machine.body.get("_cordoned")
+            ),
+            renewal=cluster.body.get("_renewal", ""),
+            reset=cluster.body.get("_reset", ""),
+        )
+    )
+
+
+def hosts_of(config: Document) -> set[str]:
+    """The uids of the hosts that the pools of a cloud config name."""
+    pools = config.body["spec"]["machinePoolConfig"]
+    return {entry["hostUid"] for pool in pools for entry in pool.get("hosts", ())}
+
+
+def _host(plane: Plane, uid: str) -> Host | None:
+    document = plane.store.get(EDGE_HOST, uid)
+    if document is None:
+        return None
+    seen = document.body.get("_seen")
+    if seen is not None and plane.started <= plane.clock.now().timestamp():
+        # While the plane was away it could not hear of anybody.
+        seen = max(seen, plane.started)
+    return Host(uid, document.name, seen, document.body.get("_observed") or {})
+
+
+def settle(plane: Plane, cluster: Document, config: Document, observed: Observed) -> None:
+    """After a look at a cluster: write to the hosts' records whose they are, and tell those who wait."""
+    gone = observed["state"] == DELETED
+    now = set() if gone else {machine["host"] for machine in observed["machines"]} | hosts_of(config)
+    before = set(cluster.body.get("_hosts", ()))
+    if now != before:
+        cluster.body["_hosts"] = sorted(now)
+        for uid in before ^ now:
+            document = plane.store.get(EDGE_HOST, uid)
+            if document is not None:
+                _write_use(document, cluster if uid in now else None)
+                plane.store.save(document)
+    _drop_empty_pools(cluster, config, observed)
+    if gone and (reported := reported_of(plane, cluster.uid)):
+        plane.store.delete(reported.uid)
+    tell(plane, before | now)
+
+
+def tell(plane: Plane, uids: Iterable[str]) -> None:
+    """The desired state of these hosts may have changed."""
+    changed = set(uids)
+    for listener in plane.hosts_changed if changed else ():
+        listener(changed)
+
+
+def _write_use(document: Document, cluster: Document | None) -> None:
+    status = document.body.setdefault("status", {})
+    device = document.body.setdefault("spec", {}).setdefault("device", {})
+    if cluster is None:
+        document.body.pop("_cluster", None)
+    else:
+        document.body["_cluster"] = {"uid": cluster.uid, "name": cluster.name}
+    status["inUseClusters"] = [{"uid": cluster.uid, "name": cluster.name}] if cluster else []
+    if status.get("state") != "unpaired":
+        status["state"] = "in-use" if cluster else "ready"
+    device["hostState"] = "cluster" if cluster else "registration"
+
+
+def _drop_empty_pools(cluster: Document, config: Document, observed: Observed) -> None:
+    """A pool whose last machine was deleted goes with it, unless it got other hosts in the meantime."""
+    emptied = cluster.body["_wanted"].get("emptied", [])
+    spec = config.body["spec"]
+    left = {machine["pool"] for machine in observed["machines"]}
+    gone = {
+        pool["name"]
+        for pool in spec["machinePoolConfig"]
+        if pool["name"] in emptied and not pool["hosts"] and pool["name"] not in left
+    }
+    if gone:
+        spec["machinePoolConfig"] = [pool for pool in spec["machinePoolConfig"] if pool["name"] not in gone]
+        cluster.body["_wanted"]["emptied"] = [name for name in emptied if name not in gone]
+
+
+def reported_of(plane: Plane, cluster_uid: str) -> Document | None:
+    """What the hosts of a cluster sent apart from their reports."""
+    return next(iter(plane.store.list(REPORTED, parent=cluster_uid)), None)
