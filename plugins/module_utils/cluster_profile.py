@@ -286,12 +286,14 @@ class ClusterProfile(Resource):
         for pack in packs:
             layers.setdefault(pack.get("layer") or "addon", []).append(pack["name"])
         if after["type"] in ("cluster", "infra"):
-            for layer in INFRASTRUCTURE:
-                if layer not in layers:
-                    findings.append(
-                        f"packs: the layer {layer} is missing, and a profile of type {after['type']} has "
-                        f"{', '.join(INFRASTRUCTURE)}. Add a pack of that layer."
-                    )
+            cloud = clouds.CLOUDS.get(after.get("cloud") or "")
+            needed = cloud.layers if cloud else INFRASTRUCTURE
+            findings += [
+                f"packs: the layer {layer} is missing, and a profile of type {after['type']} has {', '.join(needed)}. "
+                "Add a pack of that layer."
+                for layer in needed
+                if layer not in layers
+            ]
         for layer in INFRASTRUCTURE:
             if len(layers.get(layer, [])) > 1:
                 findings.append(f"packs: the layer {layer} has {' and '.join(layers[layer])}. Keep one of them.")

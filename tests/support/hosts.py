@@ -65,7 +65,7 @@ def register(
     pairing_key: str = "",
 ) -> Host:
     """Registers a host and sends its first heartbeat."""
-    number = secrets.randbelow(250) + 1
+    number = secrets.randbelow(200) + 1
     address = address or f"192.0.2.{number}"
     host = {"hostAddress": address, "hostUid": uid, "macAddress": f"02:00:00:00:00:{number:02x}"}
     body = {
@@ -216,8 +216,12 @@ def hosts_for(project: Project, subject: Subject, names: Iterable[str]) -> Itera
         yield None
         return
     token = make_token(project.tenant, project.name, project.uid)
-    uids = [f"{name}-{suffix}" for name in names for suffix in subject.hosts]
-    with Fleet(register(project.plane, token, uid) for uid in uids) as fleet:
+    made = [
+        register(project.plane, token, f"{name}-{suffix}", address=f"192.0.2.{61 + number}")
+        for name in names
+        for number, suffix in enumerate(subject.hosts)
+    ]
+    with Fleet(made) as fleet:
         yield fleet
 
 

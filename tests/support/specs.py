@@ -760,7 +760,7 @@ def _edge_cluster(api: Api, name: str) -> Any:
 _NOT_OF_HOSTS = ("pools[].size", "pools[].min_size", "pools[].max_size", "pools[].skip_k8s_upgrade")
 _NIC = {
     "nic_name": "eth0",
-    "ip": "192.0.2.61",
+    "ip": "192.0.2.63",
     "subnet": "255.255.255.0",
     "gateway": "192.0.2.1",
     "dns": ["192.0.2.2"],

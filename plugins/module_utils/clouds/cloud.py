@@ -40,6 +40,7 @@ class Cloud:
     check_cluster   what is wrong with a cloud config and its pools together, as sentences
     members         the option of a pool that lists its machines, where the user brings them: their number is its size
     selectors       options of a pool that only choose members; they are neither sent nor compared
+    layers          the layers that an infrastructure profile for it must have
     lacks           common options of pools that mean nothing here, or that the API never says of its pools
     """
 
@@ -54,6 +55,7 @@ class Cloud:
     check_cluster: Callable[[Values, list[Values]], list[str]] = no_cluster_findings
     members: str = ""
     selectors: tuple[Field, ...] = ()
+    layers: tuple[str, ...] = ("os", "k8s", "cni", "csi")
     lacks: tuple[str, ...] = ()
 
     @property

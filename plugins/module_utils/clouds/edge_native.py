@@ -228,5 +228,6 @@ EDGE_NATIVE = Cloud(
     check_cluster=check_cluster,
     members="hosts",
     selectors=SELECTORS,
+    layers=("os", "k8s", "cni"),  # storage is the user's choice
     lacks=("min_size", "max_size", "skip_k8s_upgrade"),
 )
