@@ -152,13 +152,7 @@ class Machine:
             self.process = None
 
     def close(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self.kill()
         command("umount", "-R", "-l", str(self.root), check=False)
         for group in Path("/sys/fs/cgroup").glob(f"*/kubeadm-{self.name}"):
             for folder, _, _ in os.walk(group, topdown=False):

@@ -56,7 +56,7 @@ def foreign_kubernetes() -> list[str]:
     return found
 
 
-def name_servers() -> List[str]:
+def name_servers() -> list[str]:
     """Name servers that pods of the cluster's DNS are given, as the kubelet finds them."""
     resolved = Path("/run/systemd/resolve/resolv.conf")
     path = resolved if services.active("systemd-resolved.service") and resolved.exists() else Path("/etc/resolv.conf")
