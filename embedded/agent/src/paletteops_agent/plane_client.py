@@ -110,7 +110,7 @@ class Plane:
 
 
 def make_context(ca_certificates: Sequence[str], verify: bool) -> ssl.SSLContext:
-    """``ca_certificates``: PEM, or PEM (or DER) in base64, added to those of the system. ValueError for anything else."""
+    """``ca_certificates``: PEM, or PEM (or DER) in base64, added to those of the system; else ValueError."""
     context = ssl.create_default_context()
     for place, given in enumerate(ca_certificates):
         text = given.strip()
@@ -338,7 +338,9 @@ def refusal(answer: Answer) -> Refused:
     retry_after = None
     with contextlib.suppress(ValueError):
         retry_after = max(0.0, float(answer.headers.get("retry-after", "")))
-    return Refused(answer.status, code or "Unknown", message or http.client.responses.get(answer.status, ""), retry_after)
+    return Refused(
+        answer.status, code or "Unknown", message or http.client.responses.get(answer.status, ""), retry_after
+    )
 
 
 def _reason(error: Exception, plane: Plane) -> str:

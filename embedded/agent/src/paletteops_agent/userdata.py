@@ -250,7 +250,7 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (str, int)) and key in seen:
             line = key_node.start_mark.line + 1
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice (line {line})")
@@ -262,7 +262,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
 def _construct(loader: _Loader, node: yaml.MappingNode) -> Iterator[dict[Any, Any]]:
     data: dict[Any, Any] = {}
     yield data
-    loader.flatten_mapping(node)  # type: ignore[no-untyped-call]
+    loader.flatten_mapping(node)
     data.update(_mapping(loader, node))
 
 
@@ -277,7 +277,7 @@ def parse(text: str) -> UserData:
     if not re.match(rf"{HEADER}(\s|$)", first):
         raise UserDataError([f"its first line must be {HEADER}"])
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         where = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise UserDataError([f"it is not YAML: {error.problem}{where}"]) from None
@@ -433,8 +433,14 @@ def _check(where: str, value: Any, kind: Kind, mistakes: list[str], warnings: li
     elif kind.each is not None:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for name, item in items:
-            _check(f"{where}.{name}" if isinstance(value, dict) else f"{where}[{name}]", item, kind.each, mistakes,
-                   warnings, strict)
+            _check(
+                f"{where}.{name}" if isinstance(value, dict) else f"{where}[{name}]",
+                item,
+                kind.each,
+                mistakes,
+                warnings,
+                strict,
+            )
 
 
 def _check_key(path: str, value: Any, key: Key, mistakes: list[str], warnings: list[str]) -> None:

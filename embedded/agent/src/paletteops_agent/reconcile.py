@@ -1,0 +1,585 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a wanted state to the next action, and from what came of it to the observed state.
+
+``Reconciler.work`` is called again and again, by one thread: it compares what is wanted with the journal, carries out
+the next action by the engine, and says when it wants to be called again. Tasks of a lead (admit, drain, …) run beside
+it in a thread of their own, so that routes and schedules are seen to in the meantime. It does not know who asks: what
+it needs of them is in ``Site``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from . import content
+from .config import Trust
+from .desired import Task, Wanted
+from .engine import Certificate, Cluster, Engine, EngineError, JoinMaterial, Member, NodeStatus, PackStatus
+from .journal import ENTERING, Journal
+
+log = logging.getLogger("palette-agent")
+
+#: seconds between two looks at a host that runs, and at one with nothing to do
+RUNNING_PAUSE = 30.0
+IDLE_PAUSE = 300.0
+#: seconds until the next look while something comes by itself (a node that gets ready, packs)
+SOON = 3.0
+MATERIAL_PAUSE = 2.0
+CERTIFICATES_PAUSE = 600.0
+#: packs that are ready are applied again after this time, which mends what was changed in the cluster
+PACKS_PAUSE = 600.0
+MATERIAL_SECONDS = 900
+TASK_TRIES = 3
+TASK_PAUSE = 5.0
+
+
+class SiteError(Exception):
+    """Whoever wants the state cannot be reached, or does not have what is asked for. It is tried again."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class Site(Protocol):
+    """What a reconciler needs of whoever wants the state. Calls block, and may come from two threads."""
+
+    def bundle(self, pack: str, version: str, report: Callable[[str], None]) -> Path:
+        """The file of a content bundle, not verified yet; SiteError, ContentError."""
+
+    def used(self, bundle: Path, good: bool) -> None:
+        """The file is no longer needed; where it was not good it must not be offered again."""
+
+    def material(self) -> JoinMaterial | None:
+        """What this host joins by; None while there is none."""
+
+    def hand_over(self, member_uid: str, material: JoinMaterial) -> None: ...
+
+    def publish_kubeconfig(self, text: str) -> None: ...
+
+    def send_logs(self, request: str) -> None: ...
+
+    def event(self, reason: str, message: str, error: bool = False) -> None: ...
+
+    def changed(self) -> None:
+        """``Reconciler.observed`` has something new to say."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a reconciler must know of its host. ``settings`` brings NTP servers and SSH keys to the host."""
+
+    architecture: str
+    trust: Trust
+    content: Path
+    boot_id: str = ""
+    settings: Callable[[Cluster | None], None] = lambda cluster: None
+
+
+class Stopped(Exception):
+    """The agent is ending."""
+
+
+class Reconciler:
+    """Brings one host to what is wanted of it. ``speed`` divides all pauses, for hosts that are simulated."""
+
+    def __init__(self, engine: Engine, journal: Journal, site: Site, host: Host, speed: float = 1.0) -> None:
+        self.engine = engine
+        self.journal = journal
+        self.site = site
+        self.host = host
+        self.wake = threading.Event()
+        self.stopping = threading.Event()
+        self._speed = max(speed, 1.0)
+        self._lock = threading.Lock()
+        # held by what must not run beside anything else of the engine
+        self._exclusive = threading.Lock()
+        self._tasks_thread: threading.Thread | None = None
+        self._task_tries: dict[str, int] = {}
+        self._wanted: Wanted | None = None
+        self._failures = 0
+        self._error: dict[str, str] | None = None
+        self._phase = ""
+        self._step = ""
+        self._node: NodeStatus | None = None
+        self._etcd: dict[str, Any] | None = None
+        self._healthy: tuple[bool, str] = (True, "")
+        self._packs: list[PackStatus] = []
+        self._packs_for: tuple[tuple[str, str, str], ...] | None = None
+        self._packs_at = 0.0
+        self._certificates: list[Certificate] = []
+        self._certificates_at: float | None = None
+        self._kubeconfig = ""
+        self._applied: str | None = None
+        content.clean(host.content)
+
+    # --- what is wanted, and what is so ---
+
+    def want(self, wanted: Wanted) -> None:
+        """Take over a new wanted state; what failed is tried at once."""
+        with self._lock:
+            self._wanted = wanted
+            self._failures = 0
+        self.wake.set()
+
+    @property
+    def wanted(self) -> Wanted | None:
+        with self._lock:
+            return self._wanted
+
+    def refuse(self, reason: str, message: str) -> None:
+        """Say that a wanted state cannot be read; the one before stays in force."""
+        self._set(error={"reason": reason, "message": message})
+
+    def health(self) -> tuple[bool, str]:
+        """Whether the host is well, and what is not."""
+        with self._lock:
+            if self._error and self.journal.state.member:
+                return True, f"{self._error['reason']}: {self._error['message']}"
+            return self._healthy
+
+    def observed(self) -> dict[str, Any]:
+        """The observed state, in its wire form."""
+        state = self.journal.state
+        with self._lock:
+            node = self._node
+            packs = self._wanted.packs if self._wanted else ()
+            versions = {(pack.profile_uid, pack.name): pack.version for pack in packs}
+            return {
+                "generation": self._applied,
+                "cluster_uid": state.cluster_uid,
+                "phase": self._phase or self._resting_phase(),
+                "step": self._step,
+                "error": self._error,
+                "node": None
+                if node is None
+                else {
+                    "name": node.name,
+                    "ready": node.ready,
+                    "cordoned": node.cordoned,
+                    "kubernetes_version": node.kubernetes_version.lstrip("v"),
+                    "pod_cidr": node.pod_cidr,
+                },
+                "tasks": state.tasks,
+                "packs": [
+                    {
+                        "profile_uid": pack.profile_uid,
+                        "name": pack.name,
+                        "version": versions.get((pack.profile_uid, pack.name), ""),
+                        "digest": pack.digest,
+                        "state": pack.state,
+                        "message": pack.message,
+                    }
+                    for pack in self._packs
+                ],
+                "certificates": [
+                    {"name": one.name, "expires_at": one.expires_at, "authority": one.authority}
+                    if one.authority
+                    else {"name": one.name, "expires_at": one.expires_at}
+                    for one in self._certificates
+                ],
+                "etcd": self._etcd,
+                "content": [{"pack": pack, "version": version} for pack, version in self.engine.contents()],
+                "reset_done": state.reset_done,
+                "boot_id": self.host.boot_id,
+            }
+
+    def _resting_phase(self) -> str:
+        state = self.journal.state
+        if self._error and not state.member and state.cluster_uid:
+            return "failed"
+        if state.member:
+            return "running"
+        return "prepared" if state.cluster_uid and self._is_prepared() else "preparing" if state.cluster_uid else "idle"
+
+    def _is_prepared(self) -> bool:
+        cluster = self._wanted.cluster if self._wanted else None
+        return cluster is not None and self.engine.holds(cluster.pack, cluster.version)
+
+    def _set(self, **facts: Any) -> None:
+        changed = False
+        with self._lock:
+            for name, value in facts.items():
+                if getattr(self, f"_{name}") != value:
+                    setattr(self, f"_{name}", value)
+                    changed = True
+        if changed:
+            self.site.changed()
+
+    def _report(self, step: str) -> None:
+        if self.stopping.is_set():
+            raise Stopped
+        log.info("%s", step)
+        self._set(step=step)
+
+    # --- working ---
+
+    def work(self) -> float:
+        """Do what is next; seconds until it is to be called again, unless ``wake`` is set before."""
+        wanted = self.wanted
+        if wanted is None:
+            return IDLE_PAUSE
+        try:
+            pause = self._pass(wanted)
+        except Stopped:
+            return IDLE_PAUSE
+        except (EngineError, SiteError, content.ContentError) as error:
+            retry = getattr(error, "retry", True)
+            return self._failed(error.reason, error.message, retry)
+        except Exception as error:
+            log.exception("unexpected")
+            return self._failed("AgentFailed", f"{type(error).__name__}: {error}", True)
+        self._failures = 0
+        self._set(error=None, phase="", step="")
+        return pause / self._speed
+
+    def _failed(self, reason: str, message: str, retry: bool) -> float:
+        first = self._error != {"reason": reason, "message": message}
+        self._failures += 1
+        self._set(error={"reason": reason, "message": message}, phase="", step="")
+        if first:
+            log.error("%s: %s", reason, message)
+            self.site.event(reason, message, error=True)
+        return (min(300.0, 5.0 * 2 ** min(self._failures - 1, 10)) if retry else IDLE_PAUSE) / self._speed
+
+    @contextlib.contextmanager
+    def _action(self, kind: str, phase: str, cluster_uid: str | None) -> Iterator[None]:
+        """An action that nothing else may run beside; noted in the journal before it begins."""
+        if not self._exclusive.acquire(blocking=False):
+            raise _Busy
+        try:
+            self.journal.begin(kind, cluster_uid)
+            self._set(phase=phase, step=kind, error=None)
+            yield
+        finally:
+            self._exclusive.release()
+
+    def _pass(self, wanted: Wanted) -> float:
+        try:
+            return self._next(wanted)
+        except _Busy:
+            # a task runs; a host that is a member is seen to meanwhile
+            if wanted.cluster and wanted.member and self.journal.state.member:
+                self._look_after(wanted, wanted.cluster, wanted.member)
+            return SOON
+
+    def _next(self, wanted: Wanted) -> float:
+        state = self.journal.state
+        if wanted.logs and wanted.logs != state.logs_done:
+            self.site.send_logs(wanted.logs)
+            self.journal.note(logs_done=wanted.logs)
+        if wanted.reset:
+            if wanted.reset != state.reset_done:
+                self._leave(force=True, reset_done=wanted.reset)
+            # whatever else is wanted was so before the reset
+            self._set(applied=wanted.generation)
+            return IDLE_PAUSE
+        cluster, member = wanted.cluster, wanted.member
+        if wanted.step == "leave" or cluster is None or member is None:
+            if state.cluster_uid or state.member or state.unfinished:
+                self._leave(force=cluster is None)
+            self.host.settings(None)
+            self._set(applied=wanted.generation)
+            return IDLE_PAUSE
+        if state.cluster_uid not in (None, cluster.uid) or self._must_undo(wanted, cluster):
+            self._leave(force=True)
+        self.journal.note(cluster_uid=cluster.uid, cluster_name=cluster.name)
+        self.journal.keep_tasks({task.id for task in wanted.tasks})
+        changes_version = self._changes_version(cluster)
+        if not state.member or changes_version:
+            self._prepare(cluster, member)
+        if wanted.step == "prepare" and not state.member:
+            self._set(applied=wanted.generation)
+            return IDLE_PAUSE
+        if not state.member and not self._enter(wanted.step, cluster, member):
+            return MATERIAL_PAUSE
+        if changes_version:
+            self._upgrade(cluster, member)
+        return self._look_after(wanted, cluster, member)
+
+    def _changes_version(self, cluster: Cluster) -> bool:
+        """Whether a member is to get another version, or is half on its way to one."""
+        state = self.journal.state
+        begun = state.unfinished is not None and state.unfinished.kind == "upgrade"
+        return state.member and (begun or content.version_key(state.version) != content.version_key(cluster.version))
+
+    def _must_undo(self, wanted: Wanted, cluster: Cluster) -> bool:
+        """Whether something was begun that is not what is wanted now."""
+        begun = self.journal.state.unfinished
+        if begun is None:
+            return False
+        if begun.kind == "leave":
+            return True
+        if begun.cluster_uid not in (None, cluster.uid):
+            return True
+        return begun.kind in ENTERING and wanted.step in ENTERING and begun.kind != wanted.step
+
+    # --- actions ---
+
+    def _leave(self, force: bool, **facts: Any) -> None:
+        state = self.journal.state
+        with self._action("leave", "leaving", state.cluster_uid):
+            try:
+                self.engine.leave(force, self._report)
+            except EngineError as error:
+                if force:
+                    raise
+                log.warning("leaving by force, since it does not go otherwise: %s", error)
+                self.engine.leave(True, self._report)
+            self.host.settings(None)
+            name = state.cluster_name
+            self.journal.end(
+                cluster_uid=None,
+                cluster_name="",
+                member=False,
+                control_plane=False,
+                node_name="",
+                version="",
+                tasks={},
+                **facts,
+            )
+        self._kubeconfig = ""
+        self._packs_for = None
+        self._certificates_at = None
+        self._set(node=None, etcd=None, packs=[], certificates=[], healthy=(True, ""), phase="", step="")
+        if name:
+            self.site.event("Left", f"left the cluster {name}")
+
+    def _prepare(self, cluster: Cluster, member: Member) -> None:
+        """Bring the content here that the cluster's version needs, before anything is changed for it."""
+        here = self.journal.state
+        if here.member and here.version:
+            _refuse_skew(here.version, cluster.version)
+        elif not here.unfinished or here.unfinished.kind not in ENTERING:
+            findings = self.engine.preflight(cluster, member)
+            if findings:
+                text = "; ".join(f"{finding.check}: {finding.message}" for finding in findings)
+                raise EngineError("PreflightFailed", text)
+        if not self.engine.needs_payload() or self.engine.holds(cluster.pack, cluster.version):
+            return
+        phase = "" if here.member else "preparing"
+        with self._action("prefetch", phase, cluster.uid):
+            serial = self._take_payload(cluster)
+            key = f"{cluster.pack} {cluster.version}"
+            self.journal.end(serials={**here.serials, key: max(serial, here.serials.get(key, 0))})
+        self._set(phase="", step="")
+        self.site.event("ContentReady", f"{cluster.pack} {cluster.version} is here and verified")
+
+    def _take_payload(self, cluster: Cluster) -> int:
+        """Find, verify and unpack the bundle, and give it to the engine; its serial."""
+        architecture = self.host.architecture
+        ready = content.unpacked(self.host.content, cluster.pack, cluster.version, architecture)
+        if ready is None:
+            file = self.site.bundle(cluster.pack, cluster.version, self._report)
+            try:
+                ready = content.unpack(
+                    file,
+                    self.host.content,
+                    self.host.trust,
+                    architecture,
+                    self._in_use,
+                    (cluster.pack, cluster.version),
+                    self._report,
+                )
+            except content.ContentError as error:
+                self.site.used(file, good=error.reason == "DiskFull")
+                raise
+            self.site.used(file, good=True)
+        self._report(f"taking over {cluster.pack} {cluster.version}")
+        self.engine.payload(ready.folder, ready.bundle, self._report)
+        if not self.engine.holds(cluster.pack, cluster.version):
+            raise EngineError(
+                "ContentMissing", f"{cluster.pack} {cluster.version} is not whole after it was taken over"
+            )
+        content.remove(ready)
+        return ready.bundle.serial
+
+    def _in_use(self, pack: str, version: str) -> content.InUse:
+        state = self.journal.state
+        return content.InUse(state.version if state.member else "", state.serials.get(f"{pack} {version}", 0))
+
+    def _enter(self, step: str, cluster: Cluster, member: Member) -> bool:
+        """Become a member; False while there is nothing to join by."""
+        if step == "run":
+            raise EngineError("NotAMember", f"this host is in no cluster, and is to run in {cluster.name}")
+        material = None
+        if step == "join":
+            material = self.site.material()
+            if material is None:
+                self._set(phase="joining", step="waiting for join material")
+                return False
+        with self._action(step, "bootstrapping" if step == "bootstrap" else "joining", cluster.uid):
+            self.site.event("Entering", f"{step} of {cluster.name} begins")
+            if material is None:
+                self.engine.bootstrap(cluster, member, self._report)
+            else:
+                self.engine.join(cluster, member, material, self._report)
+            self.journal.end(
+                member=True, control_plane=member.control_plane, node_name=member.node_name, version=cluster.version
+            )
+        self._set(phase="", step="")
+        self.site.event("Entered", f"the host is a member of {cluster.name}, with Kubernetes {cluster.version}")
+        return True
+
+    def _upgrade(self, cluster: Cluster, member: Member) -> None:
+        before = self.journal.state.version
+        with self._action("upgrade", "upgrading", cluster.uid):
+            self.site.event("Upgrading", f"from Kubernetes {before} to {cluster.version}")
+            self.engine.upgrade(cluster, member, self._report)
+            self.journal.end(version=cluster.version)
+        self._certificates_at = None
+        self._set(phase="", step="")
+        self.site.event("Upgraded", f"the host runs Kubernetes {cluster.version}")
+
+    # --- a member ---
+
+    def _look_after(self, wanted: Wanted, cluster: Cluster, member: Member) -> float:
+        """What is seen to again and again on a host that is a member."""
+        self.host.settings(cluster)
+        self._set(node=self.engine.node())
+        tasks_left = self._start_tasks(wanted)
+        self.engine.configure(cluster, member, self._report)
+        health = self.engine.health()
+        etcd = health.etcd
+        self._set(
+            node=self.engine.node(),
+            healthy=(health.healthy, health.message),
+            etcd=None if etcd is None else {"healthy": etcd.healthy, "members": etcd.members},
+        )
+        self._look_at_certificates()
+        packs_left = False
+        if member.lead:
+            self._publish()
+            packs_left = self._apply(wanted)
+        elif self._packs:
+            self._packs_for = None
+            self._set(packs=[])
+        ready = self._node is not None and self._node.ready and health.healthy
+        if not tasks_left and not packs_left:
+            self._set(applied=wanted.generation)
+        return RUNNING_PAUSE if ready and not tasks_left and not packs_left else SOON
+
+    def _look_at_certificates(self) -> None:
+        now = time.monotonic()
+        if self._certificates_at is None or now - self._certificates_at > CERTIFICATES_PAUSE:
+            self._set(certificates=list(self.engine.certificates()))
+            self._certificates_at = now
+
+    def _publish(self) -> None:
+        text = self.engine.kubeconfig()
+        if text != self._kubeconfig:
+            with contextlib.suppress(SiteError):  # the next look tries again
+                self.site.publish_kubeconfig(text)
+                self._kubeconfig = text
+
+    def _apply(self, wanted: Wanted) -> bool:
+        """Apply the packs where they changed, or where one is not ready; whether one is not ready yet."""
+        key = tuple((pack.profile_uid, pack.name, pack.digest) for pack in wanted.packs)
+        now = time.monotonic()
+        settled = all(pack.state == "Ready" for pack in self._packs)
+        if key != self._packs_for or not settled or now - self._packs_at > PACKS_PAUSE:
+            self._set(packs=self.engine.apply(wanted.packs, self._report), step="")
+            self._packs_for = key
+            self._packs_at = now
+        return any(pack.state != "Ready" for pack in self._packs)
+
+    # --- tasks ---
+
+    def _start_tasks(self, wanted: Wanted) -> bool:
+        """Start what is open, where nothing runs; whether something is open."""
+        open_tasks = [task for task in wanted.tasks if self._is_open(task)]
+        if open_tasks and (self._tasks_thread is None or not self._tasks_thread.is_alive()):
+            self._tasks_thread = threading.Thread(target=self._run_tasks, args=(open_tasks,), name="tasks", daemon=True)
+            self._tasks_thread.start()
+        return bool(open_tasks)
+
+    def _is_open(self, task: Task) -> bool:
+        return self.journal.state.tasks.get(task.id, {}).get("state") not in ("done", "failed")
+
+    def _run_tasks(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            wanted = self.wanted
+            if self.stopping.is_set() or wanted is None or task not in wanted.tasks:
+                continue
+            with self._exclusive:
+                self.journal.task(task.id, "running")
+                self.site.changed()
+                try:
+                    self._run_task(task)
+                except Stopped:
+                    return
+                except (EngineError, SiteError) as error:
+                    self._task_failed(task, error)
+                except Exception as error:
+                    log.exception("unexpected, in the task %s", task.kind)
+                    self._task_failed(task, EngineError("AgentFailed", f"{type(error).__name__}: {error}", retry=False))
+                else:
+                    self.journal.task(task.id, "done")
+            self.site.changed()
+        self.wake.set()
+
+    def _task_failed(self, task: Task, error: EngineError | SiteError) -> None:
+        tries = self._task_tries[task.id] = self._task_tries.get(task.id, 0) + 1
+        log.warning("the task %s failed: %s", task.kind, error)
+        # one that cannot be handed over is tried again: the one who asked is away, so nobody waits for an answer
+        if tries >= TASK_TRIES or not getattr(error, "retry", True):
+            self.journal.task(task.id, "failed", str(error))
+            self.site.event(error.reason, f"{task.kind}: {error.message}", error=True)
+        else:
+            self.stopping.wait(TASK_PAUSE * tries / self._speed)
+
+    def _run_task(self, task: Task) -> None:
+        engine = self.engine
+        if task.kind == "admit":
+            material = engine.admit(task.control_plane, MATERIAL_SECONDS, self._say)
+            self.site.hand_over(task.member_uid, material)
+        elif task.kind == "drain":
+            engine.drain(task.node_name, task.timeout, self._say)
+        elif task.kind == "uncordon":
+            engine.uncordon(task.node_name)
+        elif task.kind == "forget":
+            engine.forget(task.node_name, task.control_plane, task.address, self._say)
+        else:
+            engine.renew_certificates(self._say)
+            self._certificates_at = None
+
+    def _say(self, step: str) -> None:
+        """Progress of a task: in the log only, since the host's own step is another one."""
+        if self.stopping.is_set():
+            raise Stopped
+        log.info("%s", step)
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.wake.set()
+
+
+class _Busy(Exception):
+    """A task holds the engine."""
+
+
+def _refuse_skew(here: str, there: str) -> None:
+    """Kubernetes' rule: never back, and never over a minor version."""
+    old, new = content.version_key(here), content.version_key(there)
+    if new < old:
+        raise EngineError(
+            "DowngradeRefused", f"this host runs Kubernetes {here}, and cannot go back to {there}", retry=False
+        )
+    if new[0] != old[0] or new[1] - old[1] > 1:
+        raise EngineError(
+            "VersionSkew", f"from Kubernetes {here} the next minor version comes first, not {there}", retry=False
+        )
+
+
+def fingerprint(observed: Mapping[str, Any]) -> str:
+    """Tells whether an observed state is the one that was sent last."""
+    return hashlib.sha256(repr(sorted(observed.items())).encode()).hexdigest()
