@@ -81,3 +81,52 @@ class Agent:
         assert response.status_code == 200, response.text
         state: dict[str, Any] = response.json()
         return state
+
+    def follow(self) -> dict[str, Any]:
+        """Do at once what is desired, report it, and give the desired state that was followed."""
+        state = self.desired()
+        cluster = state["cluster"]
+        if cluster is None or cluster["step"] == "leave":
+            self.report(generation=state["generation"], reset_done=state["reset"])
+            return state
+        kubernetes = cluster["kubernetes"]
+        done: dict[str, Any] = {"generation": state["generation"], "cluster_uid": cluster["uid"]}
+        if cluster["step"] == "prepare":
+            content = [{"pack": kubernetes["pack"], "version": kubernetes["version"]}]
+            self.report(phase="prepared", content=content, **done)
+            return state
+        if cluster["step"] == "join":
+            assert self.own("GET", "join").status_code == 200
+        if cluster["member"]["control_plane"]:
+            assert self.own("PUT", "kubeconfig", {"content": "kind: Config\n"}).status_code == 204
+        for task in cluster["tasks"]:
+            if task["kind"] == "admit":
+                response = self.own("PUT", f"join/{task['member_uid']}", MATERIAL)
+                assert response.status_code == 204, response.text
+        node = {
+            "name": cluster["member"]["node_name"],
+            "ready": True,
+            "cordoned": False,
+            "kubernetes_version": kubernetes["version"],
+            "pod_cidr": None,
+        }
+        packs = [{key: pack[key] for key in ("profile_uid", "name", "digest")} for pack in cluster["packs"]]
+        self.report(
+            phase="running",
+            node=node,
+            tasks={task["id"]: {"state": "done"} for task in cluster["tasks"]},
+            packs=[{**pack, "state": "Ready"} for pack in packs],
+            etcd={"healthy": True, "members": 1} if cluster["member"]["control_plane"] else None,
+            **done,
+        )
+        return state
+
+
+#: Join material that holds for longer than any test.
+MATERIAL = {
+    "endpoint": "192.0.2.100:6443",
+    "token": "abcdef.0123456789abcdef",
+    "ca_cert_hashes": ["sha256:" + "0" * 64],
+    "certificate_key": None,
+    "expires_at": "2030-01-01T00:00:00Z",
+}

@@ -24,16 +24,16 @@ class InProcess:
     """Calls the application without a socket; background tasks do not run, so time stands where a test puts it."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._runner = asyncio.Runner()
+        self.runner = asyncio.Runner()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://plane.example.invalid")
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://plane.example.invalid")
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return self._runner.run(self._client.request(method, path, **options))
+        return self.runner.run(self.client.request(method, path, **options))
 
     def close(self) -> None:
-        self._runner.run(self._client.aclose())
-        self._runner.close()
+        self.runner.run(self.client.aclose())
+        self.runner.close()
 
 
 @dataclass

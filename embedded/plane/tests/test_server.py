@@ -311,8 +311,62 @@ def test_requests_are_recorded_without_bodies_and_keys(start: Start) -> None:
 def test_the_controls_have_a_description_of_their_own(start: Start) -> None:
     plane = start("--test-controls")
     described = plane.client.get("/embedded/v1/openapi.json").json()
-    assert set(described["paths"]) == {"/clock", "/faults", "/requests"}
+    own = {path for path in described["paths"] if not path.startswith("/hosts/")}
+    assert own == {"/clock", "/faults", "/requests"}
     assert not any("embedded" in path for path in plane.client.get("/openapi.json").json()["paths"])
+
+
+def registered(plane: Process, uid: str) -> dict[str, str]:
+    """A host that is registered; the header that it calls with."""
+    made = plane.client.post("/v1/edgehosts/tokens", json={"metadata": {"name": uid}, "spec": {}}).json()["uid"]
+    token = plane.client.get(f"/v1/edgehosts/tokens/{made}").json()["spec"]["token"]
+    body = {"metadata": {"uid": uid}, "spec": {"host": {"hostUid": uid, "hostAddress": "192.0.2.1"}}}
+    headers = {"EdgeHostToken": token, "EdgeHostClaim": "a-claim", "ProjectName": "Default"}
+    answer = httpx.post(f"{plane.url}/v1/edgehosts/register", headers=headers, json=body).json()
+    credential = answer["spec"]["host"]["hostAuthToken"]
+    return {"Authorization": f"EdgeHost {uid}:{credential}"}
+
+
+def desired_requests(plane: Process) -> int:
+    records = plane.client.get("/embedded/v1/requests").json()
+    return sum(record["path"].endswith("/desired") for record in records)
+
+
+def test_many_hosts_wait_at_once_and_a_plane_that_ends_answers_them(start: Start) -> None:
+    plane = start("--test-controls")
+    headers = registered(plane, "edge-a")
+    others = [registered(plane, f"edge-{number}") for number in range(20)]
+
+    def wait(uid: str, header: dict[str, str], known: str) -> httpx.Response:
+        url = f"{plane.url}/embedded/v1/hosts/{uid}/desired?known={known}&wait=300"
+        return httpx.get(url, headers=header, timeout=60)
+
+    known = wait("edge-a", headers, "").json()["generation"]
+    with ThreadPoolExecutor(20) as pool:
+        polls = [pool.submit(wait, f"edge-{number}", header, known) for number, header in enumerate(others)]
+        deadline = time.monotonic() + START_WITHIN
+        while desired_requests(plane) < len(polls) + 1:
+            assert time.monotonic() < deadline
+        assert not any(poll.done() for poll in polls)
+        plane.stop()
+        assert [poll.result().status_code for poll in polls] == [204] * len(polls)
+
+
+def test_hosts_outlive_a_kill_and_their_secrets_are_in_no_log(start: Start) -> None:
+    plane = start("--log-level", "debug")
+    headers = registered(plane, "edge-a")
+    path = "/v1/edgehosts/edge-a/health"
+    assert httpx.patch(f"{plane.url}{path}", headers=headers, json={"state": "healthy"}).status_code == 204
+    plane.kill()
+    again = start("--log-level", "debug")
+    assert httpx.patch(f"{again.url}{path}", headers=headers, json={"state": "healthy"}).status_code == 204
+    written = plane.data.with_name("log").read_text() + again.data.with_name("log").read_text()
+    assert headers["Authorization"].rpartition(":")[2] not in written and "a-claim" not in written
+
+
+def test_a_folder_of_content_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    result = run("--content", str(tmp_path / "none"), "--data", str(tmp_path / "d"))
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
 
 
 def test_the_schema_of_the_data_file_is_counted(start: Start) -> None:

@@ -14,7 +14,6 @@ v1EdgeHostDevice, without secrets. Of the plane's own:
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from paletteops_plane.host_access import KIND, USED, digest, issue, same
 from paletteops_plane.metadata import fill, replace, required_name
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import hosts
-from paletteops_plane.resources import edge_tokens
+from paletteops_plane.resources import cluster_definition, edge_tokens
 from paletteops_plane.routing import Call, operation, raw, visible
 from paletteops_plane.store import Document, new_uid
 
@@ -152,13 +151,13 @@ def get_config(call: Call) -> Json:
 
 @operation("GET /v1/edgehosts/{uid}/spc/download")
 def download_definition(call: Call) -> Response:
-    """What the host is to be in its cluster, as JSON; the cluster part of what the agent is told."""
+    """What the cluster of the host is made of (``cluster_definition``)."""
     host = _host(call)
-    cluster = hosts.desired_state(call.plane, host)["cluster"]
+    cluster = _cluster_of(call.plane, host)
     if cluster is None:
         raise ApiError("ResourceNotFound", f"the edge host {host.uid!r} is in no cluster", {"uid": host.uid})
-    text = json.dumps(cluster, indent=1, sort_keys=True) + "\n"
-    return raw(text, "application/octet-stream", f"{host.uid}.json")
+    archive = cluster_definition.of_cluster(call, cluster)
+    return raw(archive, "application/octet-stream", f"{cluster.name}.tgz")
 
 
 @operation("PUT /v1/edgehosts/{uid}/reset")
@@ -175,13 +174,19 @@ def reset(call: Call) -> None:
     _tell(call.plane, host)
 
 
-def _refuse_in_use(plane: Plane, host: Document, way_out: str) -> None:
+def _cluster_of(plane: Plane, host: Document) -> Document | None:
+    """The cluster that uses a host, while it is there."""
     used_by = host.body.get("_cluster")
-    if used_by and plane.store.get("cluster", used_by["uid"]) is not None:
+    return plane.store.get("cluster", used_by["uid"]) if used_by else None
+
+
+def _refuse_in_use(plane: Plane, host: Document, way_out: str) -> None:
+    cluster = _cluster_of(plane, host)
+    if cluster is not None:
         raise ApiError(
             "ResourceInUse",
-            f"the edge host {host.uid!r} is used by the cluster {used_by['name']!r}: {way_out}",
-            {"uid": host.uid, "cluster": used_by},
+            f"the edge host {host.uid!r} is used by the cluster {cluster.name!r}: {way_out}",
+            {"uid": host.uid, "cluster": {"uid": cluster.uid, "name": cluster.name}},
         )
 
 

@@ -41,19 +41,20 @@ def keep(plane: Plane, host: Document, request_id: str, received: Path) -> None:
 
 @operation("GET /v1/spectroclusters/features/logFetcher/{uid}/download")
 def download(call: Call) -> Response:
-    """The archive of one host (``fileName`` is ``HOST.tar.gz``, or there is but one), else a .tar of all."""
+    """A .tar.gz that holds ``HOST.tar.gz`` of each host; ``fileName`` chooses one of these."""
     request_id = call.path["uid"]
     call.find(LOG_FETCHER, request_id, "request for logs")
     files = content.log_files(call.plane, request_id)
     name = call.query.get("fileName", "")
-    chosen = [path for path in files if path.name == name] if name else files
-    if not chosen:
-        names = ", ".join(path.name for path in files) or "none any more"
+    chosen = next((path for path in files if path.name == name), None)
+    if not files or (name and chosen is None):
+        names = ", ".join(path.name for path in files) or "none yet"
         raise ApiError("ResourceNotFound", f"there is no log file {name!r}: there is {names}", {"uid": request_id})
-    if len(chosen) == 1:
-        return FileResponse(chosen[0], media_type=_BINARY, filename=chosen[0].name)
+    if chosen is not None:
+        return FileResponse(chosen, media_type=_BINARY, filename=chosen.name)
     whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
-        for path in chosen:
+    # The members are packed already.
+    with tarfile.open(fileobj=whole, mode="w:gz", compresslevel=0) as archive:
+        for path in files:
             archive.add(path, path.name)
-    return raw(whole.getvalue(), _BINARY, f"{request_id}.tar")
+    return raw(whole.getvalue(), _BINARY, f"{request_id}.tar.gz")
