@@ -90,26 +90,42 @@ NETWORK = "192.0.2"
 GATEWAY = f"{NETWORK}.1"
 FIRST_HOST = 11
 USER = "admin"
+ROOT_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 BOOT_SECONDS = 120.0
 STOP_SECONDS = 30.0
+
+INOTIFY_INSTANCES = 4096
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 
-# nspawn mounts the controllers of cgroup v1 read-only; container engines write there
-CGROUPS_UNIT = """\
+# nspawn mounts the controllers of cgroup v1 read-only; container engines write there. Kubelet sets what a kernel does
+# when memory is short and after a panic: settings of the whole machine, so that each host gets its own to write to.
+KERNEL_UNIT = """\
 [Unit]
-Description=Controllers that container engines may write to
+Description=What container engines write to
 DefaultDependencies=no
 Before=basic.target sysinit.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'for i in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$i" 2>/dev/null; done; true'
+ExecStart=/usr/local/sbin/own-kernel-settings
 
 [Install]
 WantedBy=sysinit.target
+"""
+KERNEL_SCRIPT = """\
+#!/bin/sh
+for folder in /sys/fs/cgroup/*/; do
+  mount -o remount,bind,rw "$folder" 2>/dev/null
+done
+mkdir -p /run/own-kernel-settings
+for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops; do
+  own=/run/own-kernel-settings/$(basename $setting)
+  cat /proc/sys/$setting > $own
+  mount --bind $own /proc/sys/$setting
+done
 """
 
 
@@ -174,7 +190,7 @@ def codename() -> str:
 def prepare_base(say: Callable[[str], None]) -> Base:
     """The base, made when the cache does not hold it yet."""
     suite = codename()
-    recipe = json.dumps([4, suite, BASE_PACKAGES, LATER_PACKAGES, CGROUPS_UNIT])
+    recipe = json.dumps([4, suite, BASE_PACKAGES, LATER_PACKAGES, KERNEL_UNIT, KERNEL_SCRIPT])
     folder = payload.cache_folder().parent / "e2e" / f"base-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     key = folder / "key"
     if not (folder / "done").exists():
@@ -228,7 +244,8 @@ def _configure_root(root: Path, public_key: str) -> None:
         target.write_text(text, "utf-8")
         target.chmod(mode)
 
-    write("etc/systemd/system/writable-cgroups.service", CGROUPS_UNIT)
+    write("etc/systemd/system/own-kernel-settings.service", KERNEL_UNIT)
+    write("usr/local/sbin/own-kernel-settings", KERNEL_SCRIPT, 0o755)
     shutil.rmtree(root / "etc/apt/sources.list.d", ignore_errors=True)
     write("etc/apt/sources.list", "deb [trusted=yes] file:/srv/packages ./\n")
     # nobody answers there: what asks learns so at once instead of after a time-out
@@ -239,7 +256,7 @@ def _configure_root(root: Path, public_key: str) -> None:
     write(f"home/{USER}/.ssh/authorized_keys", public_key, 0o644)
     command([*inside, "chown", "-R", f"{USER}:{USER}", f"/home/{USER}/.ssh"])
     (root / f"home/{USER}/.ssh").chmod(0o700)
-    command([*inside, "systemctl", "enable", "-q", "writable-cgroups", "systemd-networkd", "ssh"])
+    command([*inside, "systemctl", "enable", "-q", "own-kernel-settings", "systemd-networkd", "ssh"])
     command([*inside, "systemctl", "mask", "-q", "systemd-networkd-wait-online", "apt-daily.timer"])
     command([*inside, "systemctl", "mask", "-q", "apt-daily-upgrade.timer", "systemd-resolved", "console-getty"])
     # a journal that can be read when the host is no more
@@ -270,6 +287,8 @@ class Host:
         command(["cp", "-a", str(base.folder / "var"), str(self.folder / "var")])
         options = f"lowerdir={base.folder},upperdir={self.folder / 'upper'},workdir={self.folder / 'work'}"
         command(["mount", "-t", "overlay", "overlay", "-o", options, str(self.root)])
+        # containers' own overlays do not lie on an overlay
+        command(["mount", "--bind", str(self.folder / "var"), str(self.root / "var")])
         lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names.items())]
         self.write("/etc/hosts", "\n".join(lines) + "\n")
         self.write("/etc/hostname", f"{self.name}\n")
@@ -286,6 +305,12 @@ class Host:
         target.write_text(text, "utf-8")
         target.chmod(mode)
 
+    def copy(self, source: Path, path: str) -> None:
+        """A file of this machine, with its mode."""
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command(["cp", str(source), str(target)])
+
     @property
     def running(self) -> bool:
         return self._nspawn is not None and self._nspawn.poll() is None
@@ -298,7 +323,7 @@ class Host:
         words = ["systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}", f"--machine={self.name}"]
         words += ["--register=no", "--keep-unit", "--network-bridge=br0", "--resolv-conf=off", "--timezone=off"]
         words += ["--link-journal=no", "--console=pipe", "--capability=all", "--system-call-filter=@known"]
-        words += ["--bind=/dev/kmsg", f"--bind={self.folder / 'var'}:/var", "--kill-signal=SIGRTMIN+3"]
+        words += ["--bind=/dev/kmsg", "--kill-signal=SIGRTMIN+3"]
         words += [f"--bind-ro={self.hosts.base.packages}:/srv/packages"]
         # gone with the run, whatever becomes of that
         script = "; ".join([*enter, f"exec setpriv --pdeathsig=TERM {shlex.join(words)}"])
@@ -333,19 +358,22 @@ class Host:
 
     def run(self, words: Sequence[str], *, check: bool = True, stdin: str | None = None, timeout: float = 600) -> str:
         """Standard output of a command as root on the host."""
-        inside = [
-            "nsenter",
-            f"--target={self.leader()}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--root",
-            "--wd=/",
-        ]
-        environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-        return command([*inside, "--", *words], check=check, stdin=stdin, timeout=timeout, env=environment)
+        return command(self._inside(words), check=check, stdin=stdin, timeout=timeout, env=ROOT_ENVIRONMENT)
+
+    def start_run(self, words: Sequence[str]) -> subprocess.Popen[str]:
+        """The same side by side with others; standard output and errors together."""
+        return subprocess.Popen(
+            self._inside(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=ROOT_ENVIRONMENT,
+        )
+
+    def _inside(self, words: Sequence[str]) -> list[str]:
+        spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"]
+        return ["nsenter", f"--target={self.leader()}", *spaces, "--", *words]
 
     def shell(self, script: str, *, check: bool = True, timeout: float = 600) -> str:
         return self.run(["bash", "-euo", "pipefail", "-c", script], check=check, timeout=timeout)
@@ -393,6 +421,7 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
         self._outside: list[tuple[int, int]] = []
         self._cgroups: list[Path] = []
+        self._undo = contextlib.ExitStack()
 
     def say(self, text: str) -> None:
         if not self._quiet:
@@ -415,6 +444,7 @@ class Hosts:
         self.base = prepare_base(self.say)
         self.folder = Path(tempfile.mkdtemp(prefix="paletteops-e2e-", dir="/var/tmp"))
         try:
+            self._raise_limits()
             self._isolate()
             names = {name: f"{NETWORK}.{FIRST_HOST + index}" for index, name in enumerate(self._names)}
             for index, (name, address) in enumerate(names.items()):
@@ -442,10 +472,11 @@ class Hosts:
         if kind is not None and self._logs is not None:
             self.keep_logs(self._logs)
         for host in self:
-            command(["umount", "-l", str(host.root)], check=False)
+            command(["umount", "-R", "-l", str(host.root)], check=False)
         for group in reversed(self._cgroups):
             _remove_cgroup(group)
         self._return()
+        self._undo.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def keep_logs(self, target: Path) -> None:
@@ -485,6 +516,14 @@ class Hosts:
                         (folder / knob).write_text((folder.parent / knob).read_text("ascii"), "ascii")
             folders.append(folder)
         return folders
+
+    def _raise_limits(self) -> None:
+        """All hosts share root's number of inotify instances, of which kubelet and systemd take many."""
+        limit = Path("/proc/sys/fs/inotify/max_user_instances")
+        before = limit.read_text("ascii")
+        if int(before) < INOTIFY_INSTANCES:
+            limit.write_text(str(INOTIFY_INSTANCES), "ascii")
+            self._undo.callback(limit.write_text, before, "ascii")
 
     def _isolate(self) -> None:
         for kind, flag in (("net", CLONE_NEWNET), ("mnt", CLONE_NEWNS)):
