@@ -138,7 +138,7 @@ class EdgeHost(Resource):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         for option in ("wait_timeout", "wait_interval"):
-            if int(self.params.get(option) or 1) < 1:
+            if int(self.params.get(option, 1)) < 1:
                 raise PaletteError(f"{option} is {self.params[option]}. Use 1 or more.")
         self._uid = str(self.params.get("uid") or "")
 

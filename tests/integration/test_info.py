@@ -18,6 +18,7 @@ INFO = {
     "cloud_account_info": "cloud_accounts",
     "cluster_profile_info": "cluster_profiles",
     "cluster_info": "clusters",
+    "edge_host_info": "edge_hosts",
     "pack_info": "packs",
     "registry_info": "registries",
 }
@@ -40,6 +41,7 @@ def test_what_was_written_is_read(project: Project, way: str) -> None:
     ansible, name = project.ansible, project.name + "-x"
     written: list[tuple[str, Values]] = [
         ("project", {"name": name, "description": "Shops", "tags": {"a": "1"}}),
+        ("edge_host", {"uid": name, "name": "line-1", "architecture": "arm64", "tags": {"b": "2"}}),
         ("cloud_account", AWS_ACCOUNT.named("one")),
         ("cloud_account", VSPHERE_ACCOUNT.named("other")),
         ("cluster_profile", PROFILE.named("p")),

@@ -362,6 +362,7 @@ def test_each_shared_object_is_made_once_by_the_first_that_names_it() -> None:
             "cluster": "a",
             "shared": {
                 "projects": [{"name": "retail", "number": 0}],
+                "registration_tokens": [],
                 "cloud_accounts": [{"project": "retail", "name": "retail-aws", "number": 0}],
                 "cluster_profiles": [],
             },
@@ -370,6 +371,7 @@ def test_each_shared_object_is_made_once_by_the_first_that_names_it() -> None:
             "cluster": "b",
             "shared": {
                 "projects": [],
+                "registration_tokens": [],
                 "cloud_accounts": [],
                 "cluster_profiles": [
                     {"project": "retail", "name": "base", "version": "1.0.0", "number": 0},
