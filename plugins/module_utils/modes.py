@@ -203,6 +203,7 @@ _OF_HOSTS: tuple[tuple[str, dict[str, Any], tuple[str, ...], str], ...] = (
         for name, spec in (
             ("tasks", {"type": "path"}),
             ("pending", {"type": "path"}),
+            ("needed", {"type": "bool"}),
             ("round", {"type": "str"}),
             ("batch", {"type": "raw"}),
             ("drain_timeout", {"type": "int"}),

@@ -474,6 +474,43 @@ def test_a_host_that_goes_from_one_cluster_to_another_in_check_mode(stocked: Pro
     gone(stocked, "moving-2")
 
 
+IMAGE = "registry.example/edge:k3s-1.36.1"
+
+
+@pytest.mark.parametrize("two_node", [False, True])
+@pytest.mark.parametrize("uri", ["NA", IMAGE])
+@pytest.mark.parametrize(("mode", "host_type"), [("agent", "agent-mode"), ("appliance", "appliance")])
+def test_the_plane_and_the_table_of_modes_agree(
+    stocked: Project, fleet: Fleet, mode: str, host_type: str, uri: str, two_node: bool
+) -> None:
+    """The operating system's pack says what hosts boot; two nodes are for appliance mode."""
+    from ansible_collections.paletteops.modes.plugins.module_utils.modes import MODES
+
+    row = MODES[mode]
+    label = f"{mode}-{'two' if two_node else 'one'}-{'na' if uri == 'NA' else 'image'}"
+    packs = [
+        {**pack, "values": f'options:\n  system.uri: "{uri}"\n'} if pack["name"] == row.os_pack else pack
+        for pack in EDGE_PACKS
+    ]
+    assert packs != EDGE_PACKS, "the pack of the table is that of the catalogue"
+    profile = {"name": label, "cloud": row.cloud, "type": "cluster", "packs": packs}
+    assert stocked.ansible.one("cluster_profile", profile).changed
+    uids = [f"{label}-1", f"{label}-2"]
+    take(stocked, fleet, *uids, host_type=host_type)
+    hosts = [{"host": uids[0], "two_node_priority": "primary"}, {"host": uids[1], "two_node_priority": "secondary"}]
+    spec = cluster(label, hosts if two_node else [uids[0]], profiles=[{"name": label}], wait=False)
+    spec["cloud_config"]["two_node"] = two_node
+    outcome = stocked.ansible.one("cluster", spec)
+    fits = (uri == "NA") == (mode == "agent")
+    if fits and (not two_node or "central" in row.two_node):
+        assert outcome.changed
+        gone(stocked, label)
+    else:
+        assert outcome.failed
+        assert label not in stocked.api.names("spectroclusters")
+        assert (uids[0] in outcome.msg) or (mode in outcome.msg), outcome.msg
+
+
 @pytest.fixture(scope="module")
 def inhabited(stocked: Project, fleet: Fleet) -> Project:
     """A cluster of one host, and hosts that cannot be had."""

@@ -123,7 +123,7 @@ def test_every_option_of_a_cluster_is_a_variable() -> None:
 def test_role_and_playbooks_know_no_other_variables_than_the_table() -> None:
     files = [*(REPOSITORY / "roles").rglob("*.yml"), *(REPOSITORY / "playbooks").rglob("*.yml")]
     used = {name for file in files for name in re.findall(r"\bpalette_(?!_)[a-z_]+\b", file.read_text("utf-8"))}
-    groups = {"palette_clusters", "palette_hosts", "palette_makers", "palette_mode_"}
+    groups = {"palette_clusters", "palette_hosts", "palette_makers", "palette_mode_", "palette_patch"}
     groups |= {f"palette_mode_{name}" for name in MODES}
     assert used - {f"palette_{name}" for name in VARIABLES} <= groups
 
