@@ -72,6 +72,9 @@ DRAIN_TIMEOUT = 300
 #: Seconds until hosts that are lost are looked for again.
 LOOK_AGAIN = 30.0
 
+#: The reason that an agent gives when it is to run in a cluster of which it knows nothing.
+NOT_A_MEMBER = "NotAMember"
+
 #: Layers that the hosts are made of.
 _HOST_LAYERS = ("kernel", "os", "k8s")
 
@@ -308,7 +311,8 @@ class _Run:
                 self._tell("MachineReady", f"{self._named(machine)} of pool {machine['pool']} is ready")
             machine["ready"] = ready
             machine["current"] = self._is_current(machine)
-            if machine["step"] == "run" and phase == "idle" and not machine["removal"]:
+            left = phase == "idle" or (phase == "failed" and error.get("reason") == NOT_A_MEMBER)
+            if machine["step"] == "run" and left and not machine["removal"]:
                 # Somebody reset the host: its node is gone, and the host joins anew while a pool has it.
                 self._cancel(machine)
                 machine["removal"] = "forget"

@@ -273,8 +273,11 @@ def _write_machines(plane: Plane, cluster: Document, config: Document, observed:
     """Store the machines; how many of each pool are cordoned (``_cordoned``)."""
     cordoned: dict[str, int] = {}
     known = {machine.uid: machine for machine in plane.store.list("machine", parent=config.uid)}
+    # First those that are gone: another one may have the name of one of them.
+    for uid in known.keys() - {machine["uid"] for machine in observed["machines"]}:
+        plane.store.delete(uid)
     for machine in observed["machines"]:
-        document = known.pop(machine["uid"], None)
+        document = known.get(machine["uid"])
         if document is None:
             document = _new_machine(plane, cluster, config, machine)
             plane.store.add(document)
@@ -286,8 +289,6 @@ def _write_machines(plane: Plane, cluster: Document, config: Document, observed:
             plane.store.save(document)
         if document.body.get("_cordoned"):
             cordoned[machine["pool"]] = cordoned.get(machine["pool"], 0) + 1
-    for document in known.values():
-        plane.store.delete(document.uid)
     return cordoned
 
 

@@ -57,11 +57,16 @@ def _host(plane: Plane, uid: str) -> Host | None:
     document = plane.store.get(EDGE_HOST, uid)
     if document is None:
         return None
-    seen = document.body.get("_seen")
+    return Host(uid, document.name, heard_of(plane, document), document.body.get("_observed") or {})
+
+
+def heard_of(plane: Plane, document: Document) -> float | None:
+    """When a host was heard of last (seconds of the plane's clock); None: never."""
+    seen: float | None = document.body.get("_seen")
     if seen is not None and plane.started <= plane.clock.now().timestamp():
         # While the plane was away it could not hear of anybody.
-        seen = max(seen, plane.started)
-    return Host(uid, document.name, seen, document.body.get("_observed") or {})
+        return max(seen, plane.started)
+    return seen
 
 
 def settle(plane: Plane, cluster: Document, config: Document, observed: Observed) -> None:

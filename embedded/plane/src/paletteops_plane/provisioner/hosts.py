@@ -51,9 +51,8 @@ def _desired_cluster(plane: Plane, host: Document) -> Json | None:
         return None
     observed = memory.body
     attached = _in_force(plane, cluster)
-    pool: Json = next(
-        (pool for pool in config.body["spec"]["machinePoolConfig"] if pool["name"] == machine["pool"]), {}
-    )
+    pools = config.body["spec"]["machinePoolConfig"]
+    pool: Json = next((pool for pool in pools if pool["name"] == machine["pool"]), {})
     cluster_config = config.body["spec"]["clusterConfig"]
     endpoint = cluster_config.get("controlPlaneEndpoint", {})
     lead = machine["uid"] == observed["lead"] and machine["step"] == "run"
@@ -63,20 +62,7 @@ def _desired_cluster(plane: Plane, host: Document) -> Json | None:
         "name": cluster.name,
         "lead": lead,
         "step": machine["step"],
-        "member": {
-            "uid": host.uid,
-            "node_name": machine["name"],
-            "control_plane": machine["control_plane"],
-            "schedulable": not machine["control_plane"] or bool(pool.get("useControlPlaneAsWorker")),
-            "pool": machine["pool"],
-            "labels": pool.get("additionalLabels", {}),
-            "annotations": pool.get("additionalAnnotations", {}),
-            "taints": [
-                {"key": taint["key"], "value": taint.get("value", ""), "effect": taint["effect"]}
-                for taint in pool.get("taints", [])
-            ],
-            "address": machine["address"],
-        },
+        "member": {"pool": machine["pool"], **_member(pools, machine)},
         "endpoint": {"host": endpoint.get("host", ""), "port": API_PORT, "type": endpoint.get("type", "VIP")},
         "kubernetes": {
             **kubernetes,
@@ -84,14 +70,9 @@ def _desired_cluster(plane: Plane, host: Document) -> Json | None:
             "kubeadm_override": pool.get("overrideKubeadmConfiguration", ""),
         },
         "network": _network(attached),
+        # What nodes are labelled with is there for peers as well: a worker may not write that of its own node.
         "peers": [
-            {
-                "uid": peer["host"],
-                "node_name": peer["name"],
-                "address": peer["address"],
-                "control_plane": peer["control_plane"],
-                "pod_cidr": peer["pod_cidr"],
-            }
+            {**_member(pools, peer), "pod_cidr": peer["pod_cidr"]}
             for peer in observed["machines"]
             if peer["uid"] != machine["uid"] and peer["step"] in ("bootstrap", "join", "run")
         ],
@@ -99,6 +80,25 @@ def _desired_cluster(plane: Plane, host: Document) -> Json | None:
         "tasks": _tasks(observed, machine, lead),
         "ntp_servers": cluster_config.get("ntpServers", []),
         "ssh_keys": cluster_config.get("sshKeys", []),
+    }
+
+
+def _member(pools: list[Json], machine: Json) -> Json:
+    """What a host is in its cluster, by its pool."""
+    pool = next((pool for pool in pools if pool["name"] == machine["pool"]), {})
+    return {
+        "uid": machine["host"],
+        "node_name": machine["name"],
+        "address": machine["address"],
+        "control_plane": machine["control_plane"],
+        # May workloads run there; cordons are tasks.
+        "schedulable": not machine["control_plane"] or bool(pool.get("useControlPlaneAsWorker")),
+        "labels": pool.get("additionalLabels", {}),
+        "annotations": pool.get("additionalAnnotations", {}),
+        "taints": [
+            {"key": taint["key"], "value": taint.get("value", ""), "effect": taint["effect"]}
+            for taint in pool.get("taints", [])
+        ],
     }
 
 
@@ -242,9 +242,9 @@ def is_member(plane: Plane, host_uid: str) -> bool:
 
 
 def is_control_plane(plane: Plane, host: Document) -> bool:
-    """Is this host one of the control plane of its cluster that runs."""
+    """Is this host one of the control plane of its cluster, and in it by now."""
     place = _place(plane, host)
-    return place is not None and place[3]["control_plane"] and place[3]["step"] in ("bootstrap", "run")
+    return place is not None and place[3]["control_plane"] and place[3]["step"] in ("bootstrap", "join", "run")
 
 
 def keep_kubeconfig(plane: Plane, host: Document, content: str) -> None:

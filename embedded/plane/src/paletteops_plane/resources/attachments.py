@@ -42,8 +42,9 @@ def attach(
 ) -> Attachment:
     """A profile as the cluster takes it (from a v1SpectroClusterProfileEntity); 422 for what cannot be.
 
-    ``complete``: values that its variables require have to be there. ``before`` is the attachment that this one takes the place of. Of the same profile it keeps the overrides that are
-    not sent again; of any it keeps the values of variables.
+    ``before`` is the attachment that this one takes the place of. Of the same profile it keeps the overrides that are
+    not sent again; of any it keeps the values of variables. ``complete``: values that its variables require have to be
+    there.
     """
     uid = sent.get("uid", "")
     profile = call.plane.store.get(PROFILE, uid)

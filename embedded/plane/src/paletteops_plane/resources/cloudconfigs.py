@@ -82,7 +82,7 @@ def _check_hosts(
 
 
 def _shown(config: Document) -> dict[str, Any]:
-    """A cloud config as the API shows it; v1EdgeNativeMachinePoolConfig lacks what other clouds' pools have."""
+    """A cloud config as the API shows it; v1EdgeNativeCloudConfig lacks some of what other clouds' have."""
     body = visible(config.body)
     if CLOUDS[config.body["kind"]].hosts:
         shown = [
@@ -90,6 +90,7 @@ def _shown(config: Document) -> dict[str, Any]:
             for pool in body["spec"]["machinePoolConfig"]
         ]
         body["spec"] = {**body["spec"], "machinePoolConfig": shown}
+        del body["kind"]
     return body
 
 
@@ -185,6 +186,8 @@ def _routes(cloud: str) -> None:
         config = _find(call, cloud)
         pool = _pool_of(call, config)
         machines = [visible(machine.body) for machine in machines_of(call.plane, config, pool["name"])]
+        if CLOUDS[cloud].hosts:
+            return {"items": machines}  # v1EdgeNativeMachines knows no pages
         chosen, listmeta = page(ordered(filtered(machines, call.query), call.query), call.query)
         return {"items": chosen, "listmeta": listmeta}
 

@@ -15,7 +15,7 @@ from paletteops_plane.errors import ApiError, invalid
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import MEMORY
 from paletteops_plane.provisioner.edge import LOST_AFTER, version_key
-from paletteops_plane.provisioner.host_records import EDGE_HOST
+from paletteops_plane.provisioner.host_records import EDGE_HOST, heard_of
 from paletteops_plane.resources import edge_values
 from paletteops_plane.resources.attachments import Attachment
 from paletteops_plane.resources.cluster_state import ATTACHED
@@ -120,7 +120,7 @@ def _check_free(plane: Plane, record: Document, cluster: Document | None, field:
             f"{field}: the edge host {record.name!r} ({record.uid}) has not registered yet: start its agent",
             details,
         )
-    seen = body.get("_seen")
+    seen = heard_of(plane, record)
     silent = seen is None or plane.clock.now().timestamp() - seen > LOST_AFTER
     health = status.get("health", {})
     if silent or health.get("state") == "unhealthy":
