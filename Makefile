@@ -37,13 +37,15 @@ plane: venv ## Keep an embedded plane running for play, until Ctrl-C
 test: venv ## Everything that is tested, and a table of the results
 	@$(VENV)/python tools/check.py $(ARGS)
 
-.PHONY: test-unit test-contract test-plane test-integration sanity lint typecheck check-docs importer molecule matrix
+.PHONY: test-unit test-contract test-plane test-agent test-integration sanity lint typecheck check-docs importer molecule matrix
 test-unit: venv ## Unit tests of the collection
 	@$(VENV)/python tools/check.py --show unit -- $(ARGS)
 test-contract: venv ## The embedded plane against the vendor's description, and the flows of its clients
 	@$(VENV)/python tools/check.py --show contract -- $(ARGS)
 test-plane: venv ## The embedded plane's own tests
 	@$(VENV)/python tools/check.py --show plane -- $(ARGS)
+test-agent: venv ## The embedded agent's own tests
+	@$(VENV)/python tools/check.py --show agent -- $(ARGS)
 test-integration: venv ## Modules and playbooks over HTTP against the embedded plane
 	@$(VENV)/python tools/check.py --show integration -- $(ARGS)
 sanity: venv ## ansible-test sanity
@@ -76,6 +78,10 @@ e2e-agent: venv ## Agent mode on real hosts (root, Debian; ARGS=--short for one 
 .PHONY: dist
 dist: venv ## dist/: the collection's tarball, the wheels of what is embedded, checksums
 	@$(VENV)/python tools/distribution.py
+
+.PHONY: agent
+agent: venv ## dist/: the embedded agent as it is brought to hosts, checksums
+	@$(VENV)/python tools/agent.py $(ARGS)
 
 .PHONY: docs
 docs: venv ## docs/build: the module pages as HTML

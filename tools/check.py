@@ -208,10 +208,12 @@ def typecheck(log: Log, _: Sequence[str]) -> Counts:
     counts = log.each(
         [tool("mypy"), str(collection / "plugins")],
         [tool("mypy"), "embedded/plane/src"],
+        [tool("mypy"), "embedded/agent/src"],
         [tool("mypy"), "tools"],
     )
     # tests import their neighbours by their plain names, unless the folder is a package
-    for folder in ["embedded/plane/tests", *sorted({str(path.parent) for path in ROOT.glob("tests/*/*.py")})]:
+    own = sorted({str(path.parent.relative_to(ROOT)) for path in ROOT.glob("embedded/*/tests/**/*.py")})
+    for folder in [*own, *sorted({str(path.parent) for path in ROOT.glob("tests/*/*.py")})]:
         neighbours = "" if (ROOT / folder / "__init__.py").exists() else str(ROOT / folder)
         counts += log.each([tool("mypy"), "--follow-imports=silent", str(ROOT / folder)], MYPYPATH=neighbours)
     return counts
@@ -380,6 +382,7 @@ def parts() -> list[Part]:
         Part("sanity", sanity),
         pytest_part("unit", "tests/unit"),
         pytest_part("plane", "embedded/plane/tests"),
+        pytest_part("agent", "embedded/agent/tests"),
         Part("contract", contract, needs=("tests/contract/test_*.py",)),
         pytest_part("integration", "tests/integration", workers=2),
         Part("molecule", molecule, needs=("extensions/molecule/*/molecule.yml",)),
@@ -388,7 +391,7 @@ def parts() -> list[Part]:
 
 
 #: started in this order; what is not named comes last
-LONGEST_FIRST = ("integration", "contract", "matrix", "sanity", "molecule", "plane", "docs")
+LONGEST_FIRST = ("integration", "contract", "matrix", "sanity", "molecule", "plane", "agent", "docs")
 
 
 # --- running them ---
