@@ -63,6 +63,7 @@ class Central:
         speed: float = 1.0,
         collect_logs: Callable[[Path], None] | None = None,
         in_cluster: Callable[[], bool] = lambda: False,
+        address: str = "",
     ) -> None:
         self.plane = plane
         self.paths = paths
@@ -75,6 +76,7 @@ class Central:
         self._speed = max(speed, 1.0)
         self._collect_logs = collect_logs
         self._in_cluster = in_cluster
+        self._address = address
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._lock = threading.Lock()
@@ -206,7 +208,7 @@ class Central:
         """The body: v1EdgeHostDevice."""
         uid = self.identity.uid
         host: dict[str, Any] = {
-            "hostAddress": hostinfo.address(self.plane.endpoint),
+            "hostAddress": self._address or hostinfo.address(self.plane.endpoint),
             "hostUid": uid,
             "macAddress": hostinfo.mac_address(),
         }

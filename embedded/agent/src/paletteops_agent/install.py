@@ -297,9 +297,8 @@ def _install(paths: Paths, program: Path, folder: Path | None, data: userdata.Us
     notes.save()
     if notes.write(paths.setup_done, b"", 0o644):
         changed.append("the mark of a finished installation")
-    say(
-        f"palette-agent {__version__} is installed" + (f" ({', '.join(changed)} changed)" if changed else ", as before")
-    )
+    what = f" ({', '.join(changed)} changed)" if changed else ", as before"
+    say(f"palette-agent {__version__} is installed{what}")
     if paths.is_system:
         if changed:
             _systemctl(paths, "daemon-reload")

@@ -6,7 +6,9 @@ by side (wait for the desired state, work, report).
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
+import ipaddress
 import json
 import logging
 import os
@@ -64,6 +66,7 @@ class Agent:
         self.plane = plane or make_plane(data)
         simulated = configuration.engine == "simulated"
         speed = float(configuration.options.get("speed", 1.0)) if simulated else 1.0
+        address = str(configuration.options.get("address") or simulated_address(self.identity.uid)) if simulated else ""
         self.engine = engine or make_engine(
             configuration.engine, Surroundings(paths.root, configuration.options, self.identity.uid)
         )
@@ -77,6 +80,7 @@ class Agent:
             speed=speed,
             collect_logs=self.collect_logs,
             in_cluster=lambda: self.journal.state.member,
+            address=address,
         )
         host = Host(
             hostinfo.architecture(),
@@ -203,6 +207,12 @@ class Agent:
                 entry = tarfile.TarInfo(name)
                 entry.size, entry.mode, entry.mtime = len(content), 0o600, int(time.time())
                 archive.addfile(entry, io.BytesIO(content))
+
+
+def simulated_address(uid: str) -> str:
+    """An address of its own for a host that shares its machine with others; of the shared range 100.64.0.0/10."""
+    number = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") % (1 << 22)
+    return str(ipaddress.IPv4Address("100.64.0.0") + number)
 
 
 def make_plane(data: UserData) -> Plane:

@@ -8,8 +8,9 @@ Options (the section ``simulated`` of the configuration file):
 
 speed       all durations are divided by it; default 1
 directory   where the clusters' files lie; default ``paletteops-simulated-UID`` in the folder for temporary files
+address     the host's own; default: one made of its UID
 api         false: no Kubernetes API is served
-tls         true: it is served by HTTPS, with a certificate made by the host's openssl
+tls         false: it is served without TLS, so that kubectl sends no token. The certificate is made by openssl
 faults      a list of {call, node, times, reason, message}: the call ("bootstrap") fails so often on nodes whose name
             begins with ``node`` (default: all). A node named ``fail-CALL-…`` fails once in that call.
 """

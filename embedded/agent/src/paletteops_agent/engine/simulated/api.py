@@ -11,7 +11,6 @@ import hmac
 import json
 import socket
 import ssl
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable
@@ -43,9 +42,9 @@ _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
 class ApiServer:
-    """One API server. ``read`` returns the cluster's file; with ``tls`` (a folder) it answers by HTTPS."""
+    """One API server. ``read`` returns the cluster's file; with a certificate (and its key) it answers by HTTPS."""
 
-    def __init__(self, read: Callable[[], Json], port: int, tls: Path | None) -> None:
+    def __init__(self, read: Callable[[], Json], port: int, certificate: tuple[Path, Path] | None) -> None:
         handler = type("Handler", (_Handler,), {"read": staticmethod(read)})
         try:
             self._server = _Server(("127.0.0.1", port), handler)
@@ -54,14 +53,13 @@ class ApiServer:
         self.port = int(self._server.server_address[1])
         self.authority = ""
         scheme = "http"
-        if tls is not None:
-            certificate, key = _certificate(tls)
+        if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate, key)
+            context.load_cert_chain(*certificate)
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-            self.authority = base64.b64encode(certificate.read_bytes()).decode()
+            self.authority = base64.b64encode(certificate[0].read_bytes()).decode()
             scheme = "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         # polls seldom, since a thousand of them may idle
@@ -81,19 +79,6 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is nobody's error."""
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    certificate, key = folder / "api.pem", folder / "api.key"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not certificate.exists():
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "3650", "-subj", "/CN=simulated", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-        command += ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
-        key.chmod(0o600)
-    return certificate, key
 
 
 class _Refusal(Exception):

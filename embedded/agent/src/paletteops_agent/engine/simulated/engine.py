@@ -69,7 +69,7 @@ class SimulatedEngine:
     def __init__(self, surroundings: Surroundings) -> None:
         options = surroundings.options
         self._speed = _number(options, "speed", 1.0)
-        self._tls = bool(options.get("tls", False))
+        self._tls = bool(options.get("tls", True))
         self._serves_api = bool(options.get("api", True))
         self._faults = _faults(options.get("faults") or [])
         self._world = World(Path(options.get("directory") or default_directory()))
@@ -360,8 +360,8 @@ class SimulatedEngine:
         with self._lock:
             wanted = self._serves_api and bool(self._cluster_uid) and bool(self._host.get("control_plane"))
             if wanted and self._api is None and not self._stop.is_set():
-                folder = self._path.parent if self._tls else None
-                self._api = ApiServer(self._shared, int(self._host.get("port", 0)), folder)
+                certificate = self._world.certificate() if self._tls else None
+                self._api = ApiServer(self._shared, int(self._host.get("port", 0)), certificate)
                 if self._host.get("port") != self._api.port:
                     self._host["port"] = self._api.port
                     self._save()

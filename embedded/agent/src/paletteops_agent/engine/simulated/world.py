@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,3 +68,30 @@ class World:
                 partial = path.with_suffix(f".{os.getpid()}.partial")
                 partial.write_text(json.dumps(content), "utf-8")
                 os.replace(partial, path)
+
+    def certificate(self) -> tuple[Path, Path]:
+        """A certificate for 127.0.0.1 that is its own authority, and its key; one for all clusters of the folder."""
+        self._make_folder()
+        certificate, key = self._directory / "api.pem", self._directory / "api.key"
+        with open(self._directory / "api.lock", "a", encoding="ascii") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if not certificate.exists():
+                command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+                command += [
+                    "-days",
+                    "3650",
+                    "-subj",
+                    "/CN=simulated",
+                    "-keyout",
+                    str(key),
+                    "-out",
+                    f"{certificate}.new",
+                ]
+                command += ["-out", f"{certificate}.new", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+                try:
+                    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+                except (OSError, subprocess.SubprocessError) as error:
+                    raise EngineError("SimulationFolder", f"openssl made no certificate: {error}") from None
+                key.chmod(0o600)
+                os.replace(f"{certificate}.new", certificate)
+        return certificate, key
