@@ -148,7 +148,6 @@ _OPERATIONS = {
         POST /v1/spectroclusters/vsphere/validate
         GET /v1/spectroclusters/validate/name
         POST /v1/spectroclusters/spc/download
-        GET /v1/spectroclusters/config/edgeInstaller
         GET /v1/spectroclusters/{uid}
         DELETE /v1/spectroclusters/{uid}
         GET /v1/spectroclusters/{uid}/status
@@ -181,7 +180,6 @@ _OPERATIONS = {
         GET /v1/spectroclusters/{uid}/edge-native/edgeHosts
         POST /v1/spectroclusters/{uid}/edge/reset
         GET /v1/spectroclusters/{uid}/k8certificates
-        PUT /v1/spectroclusters/{uid}/k8certificates
         PATCH /v1/spectroclusters/{uid}/k8certificates/renew
         GET /v1/spectroclusters/{uid}/features/logFetcher
         POST /v1/spectroclusters/{uid}/features/logFetcher
