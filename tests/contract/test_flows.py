@@ -15,7 +15,7 @@ from support.plane import RunningPlane
 
 RESOURCES = {
     "project", "cloud_account_aws", "cloud_account_vsphere", "cluster_profile", "cluster_aws", "cluster_vsphere",
-    "kubeconfig", "registries", "packs", "pcg",
+    "cluster_edge_native", "kubeconfig", "registries", "packs", "pcg", "registration_token", "edge_host",
 }  # fmt: skip
 
 
@@ -40,14 +40,14 @@ def test_flow_is_sound(name: str, described: Description) -> None:
     flow = flows()[name]
     assert flow.keys() <= FLOW_KEYS
     assert flow["operation"] in ("create", "read", "update", "delete", "find")
-    assert flow["client"] in ("sdk", "terraform")
+    assert flow["client"] in ("sdk", "terraform", "agent")
     assert set(flow.get("given", ())) <= flows().keys()
     for call in flow["calls"]:
         assert call.get("flow", name) in flows()
     sources = [*flow["source"], *(step["source"] for step in steps(flow["calls"]) if "source" in step)]
     assert sources
     for source in sources:
-        assert re.fullmatch(r"(sdk|terraform):[\w/]+\.go#\w+", source), source
+        assert re.fullmatch(r"(sdk|terraform):[\w/]+\.go#\w+|agent:[\w/]+\.md#\w+", source), source
     for step in steps(flow["calls"]):
         where = f"{name}: {step['method']} {step['path']}"
         assert step.keys() <= STEP_KEYS, where
