@@ -47,6 +47,7 @@ MACHINE_PACKAGES = {
     "nsenter": "util-linux",
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
+    "nft": "nftables",
 }
 #: what a plain server of a user has
 BASE_PACKAGES = [
@@ -161,12 +162,18 @@ class Base:
     packages: Path
     key: Path
     host_keys: str
+    #: a static busybox, for images
+    busybox: Path
 
 
 def machine_needs() -> None:
     if os.geteuid():
         raise HostsError("real hosts need root: sudo, or take the quickstart (make quickstart), which does without")
-    missing = [package for program, package in MACHINE_PACKAGES.items() if not shutil.which(program)]
+    missing = [
+        package
+        for program, package in MACHINE_PACKAGES.items()
+        if not shutil.which(program, path=payload.search_path())
+    ]
     if missing:
         install_packages(missing)
 
@@ -190,7 +197,7 @@ def codename() -> str:
 def prepare_base(say: Callable[[str], None]) -> Base:
     """The base, made when the cache does not hold it yet."""
     suite = codename()
-    recipe = json.dumps([4, suite, BASE_PACKAGES, LATER_PACKAGES, KERNEL_UNIT, KERNEL_SCRIPT])
+    recipe = json.dumps([5, suite, BASE_PACKAGES, LATER_PACKAGES, KERNEL_UNIT, KERNEL_SCRIPT])
     folder = payload.cache_folder().parent / "e2e" / f"base-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     key = folder / "key"
     if not (folder / "done").exists():
@@ -203,7 +210,8 @@ def prepare_base(say: Callable[[str], None]) -> Base:
         _configure_root(folder / "root", key.with_suffix(".pub").read_text("ascii"))
         (folder / "done").touch()
     public = (folder / "root/etc/ssh/ssh_host_ed25519_key.pub").read_text("ascii").split()
-    return Base(folder / "root", folder / "packages", key, " ".join(public[:2]))
+    busybox = folder / "busybox" / "bin" / "busybox"
+    return Base(folder / "root", folder / "packages", key, " ".join(public[:2]), busybox)
 
 
 def _make_root(suite: str, root: Path) -> None:
@@ -224,6 +232,10 @@ def _make_repository(root: Path, target: Path) -> None:
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "--download-only", *LATER_PACKAGES]
     for words in (["apt-get", "update", "-q"], install):
         command(["chroot", str(root), *words], env=environment)
+    command(["chroot", str(root), "apt-get", "download", "-q", "busybox-static"], env=environment)
+    for archive in root.glob("busybox-static_*.deb"):
+        command(["dpkg-deb", "-x", str(archive), str(target.parent / "busybox")])
+        archive.unlink()
     entries = []
     for archive in sorted(archives.glob("*.deb")):
         moved = target / archive.name.replace("%3a", "-")

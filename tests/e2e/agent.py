@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Agent mode, end to end, on real hosts: the playbooks over SSH, an embedded plane, clusters by kubeadm.
+
+`agent.py [--short]`. Short: one host: install, a cluster of one, a pod, uninstall, and the host is as before. Needs
+root and Debian; installs what it needs. Everything is removed at the end; of a run that fails, logs are kept in
+.cache/logs/e2e.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from e2e import footprint, workload
+from e2e.hosts import GATEWAY, REPOSITORY, USER, Host, Hosts, HostsError, command, ended_by_signals, wait_until
+from support.plane import RunningPlane
+
+sys.path.insert(0, str(REPOSITORY / "tools"))
+import payload
+
+LOGS = REPOSITORY / ".cache" / "logs" / "e2e"
+SOCKET = "/run/spectro/containerd/containerd.sock"
+KUBERNETES = "/opt/spectrocloud/kubernetes/current/bin"
+VERSIONS = ("1.36.1", "1.36.3")
+
+
+class Failure(Exception):
+    """What was expected and what there is instead."""
+
+
+class Plane(RunningPlane):
+    """A plane that hosts reach and that serves them content."""
+
+    def __init__(self, directory: Path, content: Path) -> None:
+        super().__init__(directory, tls=True, listen=f"{GATEWAY}:0")
+        self._options += ["--content", str(content)]
+
+
+class Run:
+    """Hosts, a plane, and an inventory that playbooks are run with."""
+
+    def __init__(self, hosts: Hosts, plane: Plane, agent: Path, public_key: str) -> None:
+        self.hosts, self.plane, self.agent, self.public_key = hosts, plane, agent, public_key
+        self.folder = hosts.folder / "ansible"
+        self.folder.mkdir()
+        self.inventory = self.folder / "hosts.yml"
+        self.number = 0
+        self.configuration = self.folder / "ansible.cfg"
+        self.configuration.write_text("[defaults]\n[ssh_connection]\npipelining = true\n", "utf-8")
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PALETTE_API_URL": self.plane.url,
+            "PALETTE_API_KEY": self.plane.key,
+            "PALETTE_CA_PATH": self.plane.ca_file or "",
+            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".venv" / "collections"),
+            "ANSIBLE_CONFIG": str(self.configuration),
+            "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder / "cp"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "False",
+        }
+
+    def write_inventory(self, clusters: Mapping[str, Any], hosts: Sequence[Host], profiles: Sequence[Any]) -> None:
+        configuration = {"engine": "kubeadm", "content": {"public_key": self.public_key}}
+        file = {
+            "path": "/etc/spectro/paletteops-agent.yaml",
+            "permissions": 0o600,
+            "content": json.dumps(configuration),
+        }
+        shared = {
+            "palette_mode": "agent",
+            "palette_project": "e2e",
+            "palette_projects": [{"name": "e2e"}],
+            "palette_registration_token": "e2e",
+            "palette_registration_tokens": [{"name": "e2e", "expires_in": "1d", "default_project": "e2e"}],
+            "palette_cluster_profiles": list(profiles),
+            "palette_agent_file": str(self.agent),
+            "palette_agent_user_data": {
+                "stages": {"initramfs": [{"name": "trust", "files": [file]}]},
+            },
+        }
+        ssh = shlex.join(self.hosts.ssh_options)
+        reached = {
+            "ansible_user": USER,
+            "ansible_ssh_common_args": ssh,
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+        inventory = {
+            "palette_clusters": {"hosts": dict(clusters), "vars": shared},
+            "palette_hosts": {
+                "hosts": {host.name: {"ansible_host": host.address} for host in hosts},
+                "vars": {**reached, **shared},
+            },
+        }
+        self.inventory.write_text(json.dumps({"all": {"children": inventory}}, indent=1), "utf-8")
+
+    def playbook(self, name: str, *more: str, expect: int = 0, timeout: float = 1200) -> str:
+        """What a playbook of the collection said; it must end as expected."""
+        self.number += 1
+        log = self.folder / f"{self.number:02}-{name}.log"
+        words = [str(REPOSITORY / ".venv" / "bin" / "ansible-playbook"), f"paletteops.modes.{name}"]
+        begun = time.monotonic()
+        with log.open("wb") as out:
+            done = subprocess.run(
+                [*words, "-i", str(self.inventory), *more],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self.environment(),
+                timeout=timeout,
+            )
+        said = log.read_text("utf-8", "replace")
+        if done.returncode != expect:
+            raise Failure(f"playbook {name} ended with {done.returncode}:\n{said[-6000:]}")
+        self.hosts.say(f"playbook {name} {' '.join(more)}: {time.monotonic() - begun:.0f} s")
+        return said
+
+    def unchanged(self, name: str, *more: str) -> None:
+        said = self.playbook(name, *more)
+        changed = [line for line in said.splitlines() if "changed=" in line and "changed=0" not in line]
+        if changed:
+            raise Failure(f"playbook {name} changed something where nothing is to do:\n" + "\n".join(changed) + said)
+
+    def kubectl(self, host: Host, *words: str, check: bool = True) -> str:
+        tool = [f"{KUBERNETES}/kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
+        return host.run([*tool, *words], check=check, timeout=120)
+
+    def nodes(self, host: Host) -> dict[str, dict[str, Any]]:
+        text = self.kubectl(host, "get", "nodes", "-o", "json", check=False)
+        return {node["metadata"]["name"]: node for node in json.loads(text)["items"]} if text else {}
+
+    def ready(self, host: Host, names: Sequence[str], version: str = "") -> bool:
+        nodes = self.nodes(host)
+        return sorted(nodes) == sorted(names) and all(
+            any(each["type"] == "Ready" and each["status"] == "True" for each in node["status"].get("conditions", ()))
+            and (not version or node["status"]["nodeInfo"]["kubeletVersion"] == f"v{version}")
+            for node in nodes.values()
+        )
+
+    def give_image(self, host: Host) -> None:
+        """The image of the workload, on a host whose runtime is up."""
+        archive = workload.image(self.hosts.base.busybox, self.folder)
+        host.copy(archive, "/var/tmp/workload.tar")
+        host.run([f"{KUBERNETES}/ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", "/var/tmp/workload.tar"])
+        host.run(["rm", "/var/tmp/workload.tar"])
+
+
+def profile(version: str, kubernetes: str) -> dict[str, Any]:
+    return {
+        "name": "edge",
+        "version": version,
+        "cloud": "edge-native",
+        "type": "cluster",
+        "packs": [
+            {"name": "edge-native-byoi", "version": "2.1.0"},
+            {"name": "edge-k8s", "version": kubernetes},
+            {"name": "cni-bridge", "version": "1.9.1"},
+        ],
+    }
+
+
+def add_on(replicas: int) -> dict[str, Any]:
+    manifests = [{"name": "workload", "content": workload.manifests(replicas)}]
+    return {
+        "name": "workload",
+        "version": f"1.0.{replicas}",
+        "type": "add-on",
+        "packs": [{"name": "workload", "type": "manifest", "manifests": manifests}],
+    }
+
+
+@contextlib.contextmanager
+def step(hosts: Hosts, text: str) -> Iterator[None]:
+    begun = time.monotonic()
+    hosts.say(f"{text} …")
+    yield
+    hosts.say(f"{text}: {time.monotonic() - begun:.1f} s")
+
+
+def short(run: Run) -> None:
+    """One host from nothing to a cluster with a pod, and back."""
+    (host,) = run.hosts
+    before = footprint.take(host)
+    clusters = {
+        "one": {
+            "palette_vip": f"{GATEWAY.rsplit('.', 1)[0]}.100",
+            "palette_profiles": [{"name": "edge", "version": "1.0.0"}, {"name": "workload", "version": "1.0.1"}],
+            "palette_pools": [
+                {"name": "control", "control_plane": True, "control_plane_as_worker": True, "hosts": [host.name]}
+            ],
+        }
+    }
+    run.write_inventory(clusters, [host], [profile("1.0.0", VERSIONS[-1]), add_on(1)])
+    with step(run.hosts, "site: the agent by SSH, and a cluster of one"):
+        run.playbook("site")
+    wait_until("the node is ready", 60, lambda: run.ready(host, [host.name], VERSIONS[-1]))
+    run.give_image(host)
+    wait_until("the pod answers through its service", 180, lambda: workload.answers(run, host), 1)
+    run.unchanged("site")
+    run.playbook("teardown", "-e", "palette_confirm_teardown=one", "-e", "palette_agent_uninstall=true")
+    left_as_before(run, host, before)
+
+
+def left_as_before(run: Run, host: Host, before: footprint.Footprint) -> None:
+    found = footprint.difference(before, footprint.take(host), host)
+    packages = found.pop("packages", {"came": [], "went": []})
+    if packages["went"]:
+        raise Failure(f"{host.name} lost packages: {packages['went']}")
+    run.hosts.say(f"{host.name}: packages that stay: {' '.join(packages['came']) or 'none'}")
+    if found:
+        raise Failure(f"{host.name} is not as it was:\n{footprint.shown(found)}")
+
+
+def build_agent(folder: Path) -> Path:
+    target = REPOSITORY / "dist" / "palette-agent-linux-amd64"
+    if Path("tools/agent.py").exists():  # TODO
+        command([sys.executable, str(REPOSITORY / "tools" / "agent.py")], cwd=REPOSITORY)
+    return target
+
+
+def build_bundles(versions: Sequence[str]) -> Path:
+    """The folder of the bundles of those versions alone, with the public key."""
+    if not all((payload.cache_folder() / "bundles" / f"edge-k8s-{v}-amd64.tar.zst").exists() for v in versions):  # TODO
+        command([sys.executable, str(REPOSITORY / "tools" / "payload.py"), *versions], timeout=3600)
+    return payload.cache_folder() / "bundles"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="agent.py", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--short", action="store_true", help="one host, one version")
+    options = parser.parse_args(arguments)
+    versions = VERSIONS[-1:] if options.short else VERSIONS
+    shutil.rmtree(LOGS, ignore_errors=True)
+    try:
+        with ended_by_signals():
+            content = build_bundles(versions)
+            agent = build_agent(REPOSITORY / "dist")
+            with Hosts(1 if options.short else 6, logs=LOGS) as hosts, Plane(hosts.folder / "plane", content) as plane:
+                run = Run(hosts, plane, agent, (content / payload.PUBLIC_KEY).read_text("ascii"))
+                try:
+                    short(run)
+                except BaseException:
+                    LOGS.mkdir(parents=True, exist_ok=True)
+                    shutil.copytree(run.folder, LOGS / "ansible", ignore=shutil.ignore_patterns("home", "cp"))
+                    shutil.copyfile(plane.log, LOGS / "plane.log")
+                    raise
+    except (Failure, HostsError, payload.PayloadError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        print("0 passed, 1 failed")
+        return 1
+    print("1 passed, 0 failed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
