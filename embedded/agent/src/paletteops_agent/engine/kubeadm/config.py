@@ -32,6 +32,8 @@ from .layout import (
 )
 from .probe import HostFacts
 
+# instances of inotify that root has at least; pods that watch files share them with the kubelet and containerd
+INOTIFY = 1024
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
 Json = dict[str, Any]
 
@@ -309,6 +311,7 @@ def units(layout: Layout, vip_command: str, nofile: int) -> dict[str, str]:
         CONTAINERD_UNIT: f"""# Made by the agent; removed by it
 [Unit]
 Description=Container runtime of the agent
+StartLimitIntervalSec=0
 After=network.target local-fs.target
 
 [Service]
@@ -333,6 +336,7 @@ WantedBy=multi-user.target
         "spectro-kubelet.service": f"""# Made by the agent; removed by it
 [Unit]
 Description=Kubelet of the agent
+StartLimitIntervalSec=0
 After=network-online.target {CONTAINERD_UNIT}
 Wants=network-online.target
 Requires={CONTAINERD_UNIT}
@@ -344,11 +348,12 @@ Environment=PATH={path}
 EnvironmentFile=-{KUBELET_DIR}/kubeadm-flags.env
 ExecStartPre=-/bin/sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
 ExecStartPre=-/bin/sh -c 'echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables'
+ExecStartPre=-/bin/sh -c 'cd /proc/sys/fs/inotify; \\
+  [ $$(cat max_user_instances) -ge {INOTIFY} ] || echo {INOTIFY} > max_user_instances'
 ExecStart={layout.bin}/kubelet --bootstrap-kubeconfig={KUBERNETES_DIR}/bootstrap-kubelet.conf \\
   --kubeconfig={KUBELET_CONF} --config={KUBELET_DIR}/config.yaml $KUBELET_KUBEADM_ARGS
 Restart=always
 RestartSec=2
-StartLimitIntervalSec=0
 
 [Install]
 WantedBy=multi-user.target
@@ -357,6 +362,7 @@ Alias={KUBELET_ALIAS}
         VIP_UNIT: f"""# Made by the agent; removed by it
 [Unit]
 Description=Holder of the control plane's virtual address
+StartLimitIntervalSec=0
 After=network-online.target
 Wants=network-online.target
 ConditionPathExists={layout.vip_config}

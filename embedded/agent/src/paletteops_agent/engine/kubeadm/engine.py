@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import logging
 import os
 import secrets
@@ -74,6 +75,8 @@ RENEW_WITHIN = datetime.timedelta(days=30)
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 OWN_NETWORK = "cni-bridge"
 KUBERNETES_PACK = "edge-k8s"
+# stands for a profile in the list of what the network pack made
+NETWORK_PROFILE = "network"
 JOIN_LIFETIME = 900
 
 
@@ -183,11 +186,7 @@ class KubeadmEngine:
         return payload.complete(self.layout, version)
 
     def contents(self) -> list[tuple[str, str]]:
-        return [
-            (KUBERNETES_PACK, version)
-            for version in payload.held(self.layout)
-            if payload.complete(self.layout, version)
-        ]
+        return [(KUBERNETES_PACK, version) for version in payload.all_complete(self.layout)]
 
     # -- coming in -----------------------------------------------------------------------------------------------
 
@@ -237,6 +236,7 @@ class KubeadmEngine:
                 "bind_port": config.default_bind_port(cluster.endpoint.type, cluster.endpoint.port),
                 "version": version,
                 "own_network": cluster.network_pack == OWN_NETWORK,
+                "network_pack": cluster.network_pack,
                 "cluster_pod_cidr": cluster.pod_cidr,
                 "pod_cidr": None,
                 "control_planes": {member.node_name: member.address} if member.control_plane else {},
@@ -361,13 +361,10 @@ class KubeadmEngine:
             self._ensure_vip(cluster, member)
         problems += self._sync_nodes(cluster, member)
         if member.lead and not journal["own_network"] and cluster.network_manifests:
-            self._packs().apply(
-                "network",
-                cluster.network_pack,
-                cluster.network_version,
-                "",
-                [m.content for m in cluster.network_manifests],
-            )
+            contents = [manifest.content for manifest in cluster.network_manifests]
+            digest = hashlib.sha256("\0".join(contents).encode()).hexdigest()
+            with self._api_errors():
+                self._packs().apply(NETWORK_PROFILE, cluster.network_pack, cluster.network_version, digest, contents)
         if journal["control_plane"] and journal["phase"] == "in":
             problems += self._maintain(report)
         if problems:
@@ -459,6 +456,12 @@ class KubeadmEngine:
         version, present = cluster.version, journal["version"]
         if journal["phase"] == "in" and present == version:
             return
+        if present == version and not journal.get("applying"):
+            # an upgrade that was begun is no longer wanted, and has changed no more than this host's kubelet
+            self._switch(journal, str(journal.get("target") or present), present)
+            journal.pop("target", None)
+            self._keep({**journal, "phase": "in"})
+            return
         target = journal.get("target") if journal["phase"] == "upgrading" else None
         if target not in (None, version) and payload.version_key(version) < payload.version_key(str(target)):
             raise EngineError("VersionSkew", f"an upgrade to {target} has begun; it cannot go back to {version}")
@@ -483,19 +486,29 @@ class KubeadmEngine:
             words = ["upgrade", "node"]
         self._kubeadm(binary, words, document, deadline=900, reason="UpgradeFailed")
         report("restarting services with the new version")
-        services.stop(KUBELET_UNIT)
-        files.point(self.layout.current, self.layout.versions / version)
-        services.install(self.layout, [KUBELET_UNIT, CONTAINERD_UNIT])
-        payload.ensure_containerd(self.layout, self.facts, journal["own_network"])
-        if not same_file(self.layout.versions / present / "bin/containerd", binary / "containerd"):
-            services.restart(CONTAINERD_UNIT)
-        services.start(KUBELET_UNIT)
+        self._switch(journal, present, version)
         report("waiting for the node")
-        self._wait_for_version(journal, version)
+        try:
+            self._wait_for_version(journal, version)
+        except EngineError:
+            # a control plane may be newer than its kubelet: the host serves on with the one it had
+            self._switch(journal, version, present)
+            raise
         journal.pop("target", None)
         journal.pop("applying", None)
         self._keep({**journal, "phase": "in", "version": version})
         payload.prune(self.layout, version)
+
+    def _switch(self, journal: Json, present: str, version: str) -> None:
+        """Run kubelet and containerd of another version; pods go on meanwhile."""
+        services.stop(KUBELET_UNIT)
+        files.point(self.layout.current, self.layout.versions / version)
+        services.install(self.layout, [KUBELET_UNIT, CONTAINERD_UNIT])
+        payload.ensure_containerd(self.layout, self.facts, journal["own_network"])
+        binaries = [self.layout.versions / name / "bin/containerd" for name in (present, version)]
+        if not same_file(*binaries):
+            services.restart(CONTAINERD_UNIT)
+        services.start(KUBELET_UNIT)
 
     def _cluster_version(self) -> str:
         """The version in kubeadm's own record of the cluster."""
@@ -652,8 +665,8 @@ class KubeadmEngine:
                 answer.append(pack_status(pack, "Error", error.message))
         keep = [(pack.profile_uid, pack.name) for pack in packs]
         journal = self._in()
-        if not journal["own_network"] and journal.get("network_pack"):
-            keep.append(("network", journal["network_pack"]))
+        if not journal["own_network"]:
+            keep.append((NETWORK_PROFILE, journal["network_pack"]))
         with self._api_errors():
             applier.remove_others(keep)
         return answer
@@ -796,8 +809,7 @@ class KubeadmEngine:
             reason="RenewFailed",
         )
         report("restarting the control plane")
-        for name in STATIC_PODS:
-            self._restart_container(name)
+        self._restart_static_pods()
         api = self._api(journal, timeout=5)
         wait_until(
             lambda: api.ready() and etcd.healthy(self.layout.bin),
@@ -816,16 +828,30 @@ class KubeadmEngine:
         alive = {line.split()[0] for line in tasks if line.split()[2:3] == ["RUNNING"]}
         return [item for item in self._containers(name) if item in alive]
 
-    def _restart_container(self, name: str) -> None:
-        """End a static pod's container; the kubelet starts another."""
-        before = self._running(name)
-        for item in before:
-            payload.ctr(self.layout, "tasks", "kill", "--signal", "SIGTERM", item, check=False, deadline=20)
+    def _restart_static_pods(self) -> None:
+        """End the containers of the control plane; the kubelet starts others."""
+        before = {name: set(self._running(name)) for name in STATIC_PODS}
+
+        def signal_all(signal: str) -> None:
+            for name, items in before.items():
+                for item in items & set(self._running(name)):
+                    payload.ctr(self.layout, "tasks", "kill", "--signal", signal, item, check=False, deadline=20)
+
+        signal_all("SIGTERM")
+        with contextlib.suppress(EngineError):
+            # an API server waits for its watchers, up to a minute
+            wait_until(
+                lambda: not any(items & set(self._running(name)) for name, items in before.items()),
+                deadline=10,
+                reason="StillThere",
+                message="",
+            )
+        signal_all("SIGKILL")
         wait_until(
-            lambda: bool(set(self._running(name)) - set(before)),
-            deadline=120,
+            lambda: all(set(self._running(name)) - items for name, items in before.items()),
+            deadline=180,
             reason="ControlPlaneNotReady",
-            message=f"{name} was not started again",
+            message="the control plane's containers were not started again",
         )
 
     # -- etcd snapshots ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from paletteops_agent.engine import EngineError
@@ -138,12 +138,17 @@ def import_images(layout: Layout, source: Path, version: str, facts: HostFacts, 
 
 def complete(layout: Layout, version: str) -> bool:
     """Binaries and images of a version are here; asks containerd where it runs."""
-    wanted = images_of(layout, version)
-    if not wanted or files.read_json(layout.imported_marker(version)) is None:
-        return False
-    if not services.active(CONTAINERD_UNIT):
-        return True
-    return set(wanted.values()) <= set(image_names(layout))
+    return version in all_complete(layout, [version])
+
+
+def all_complete(layout: Layout, versions: Sequence[str] | None = None) -> list[str]:
+    """Which of the versions (default: all that are here) are whole."""
+    noted = {name: images_of(layout, name) for name in (held(layout) if versions is None else versions)}
+    found = [name for name, images in noted.items() if images and layout.imported_marker(name).exists()]
+    if not found or not services.active(CONTAINERD_UNIT):
+        return found
+    present = set(image_names(layout))
+    return [name for name in found if set(noted[name].values()) <= present]
 
 
 def held(layout: Layout) -> list[str]:

@@ -42,6 +42,7 @@ SYSCTLS = (
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
     "vm/overcommit_memory",
     "vm/panic_on_oom",
+    "fs/inotify/max_user_instances",
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
