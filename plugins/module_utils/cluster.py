@@ -268,6 +268,8 @@ class Cluster(Resource):
                     pool if pool.get("state") == "absent" else self.members.wanted(pool, pools, self.params["purge"])
                     for pool in wanted["pools"]
                 ]
+                if self.members.findings:
+                    raise PaletteError(flatten(self.members.findings))
         if wanted["profiles"] is not None:
             attached = {item["name"]: item for item in (before or {}).get("profiles") or []}
             wanted["profiles"] = [self._wanted_profile(item, attached.get(item["name"])) for item in wanted["profiles"]]
@@ -543,9 +545,12 @@ class Cluster(Resource):
             whole = overlay(raw["cloudConfig"]["spec"].get("clusterConfig") or {}, encode(self.cloud.cluster, named))
             self.client.put(config + "/clusterConfig", {"clusterConfig": whole})
         if "pools" in changed:
+            pools = before["pools"]
             if self.members:
-                self.members.take_out(config, before["pools"], after["pools"])
-            self._update_pools(config, raw, before["pools"], after["pools"])
+                pools = self.members.grown(pools, after["pools"])
+                self._update_pools(config, raw, before["pools"], pools)
+                self.members.take_out(config, pools, after["pools"])
+            self._update_pools(config, raw, pools, after["pools"])
             if self.members:
                 self.members.settled(raw["metadata"]["uid"], after["pools"], before["pools"])
         secrets = self.sends_secrets()

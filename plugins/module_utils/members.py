@@ -150,7 +150,7 @@ class Members:
 
     def _check(self, before: list[Values], after: list[Values]) -> list[str]:
         hosts, own = self.hosts(), self.uids(before)
-        findings = list(self.findings)
+        findings: list[str] = []
         for pool in after:
             where = f"pools.{pool['name']}.{self.field.name}"
             for uid in sorted(self.uids([pool]) - own):
@@ -190,6 +190,22 @@ class Members:
         return {item[self.field.key] for pool in pools for item in pool.get(self.field.name) or []}
 
     # --- how they are taken out ---
+
+    def grown(self, before: list[Values], after: list[Values]) -> list[Values]:
+        """The pools as they are to be before anybody leaves: with the new hosts of pools of workers that lose others.
+
+        So such a pool is never without a host. A control plane keeps one of its own, and its number is never even.
+        """
+        wanted, there = {pool["name"]: pool for pool in after}, self.uids(before)
+        pools = []
+        for pool in before:
+            to_be = wanted.get(pool["name"], {}).get(self.field.name) or []
+            come = [item for item in to_be if item[self.field.key] not in there]
+            if come and not pool.get("control_plane") and self.uids([pool]) - self.uids([wanted[pool["name"]]]):
+                hosts = [*pool[self.field.name], *come]
+                pool = dict(pool, **{self.field.name: hosts, "size": len(hosts)})
+            pools.append(pool)
+        return pools
 
     def take_out(self, config: str, before: list[Values], after: list[Values]) -> None:
         """Deletes the machines of hosts that leave a pool, and waits until each is gone.

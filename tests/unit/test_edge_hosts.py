@@ -193,7 +193,7 @@ def test_a_host_that_there_is_not_is_searched_anew_once_and_named_with_the_neare
     found = members(plane, tmp_path)
     made = wanted(found, hosts=["lime-1", "lime-2"])
     assert made["size"] == 0
-    (first, second) = found.check([], [])
+    (first, second) = found.findings
     assert "no edge host named 'lime-1'. Did you mean 'line-1'?" in first
     assert "lime-2" in second
     assert len(plane.calls) == 2
@@ -379,6 +379,16 @@ def test_machines_leave_before_pools_change_and_control_planes_one_by_one(tmp_pa
     assert seen[:4] == ["GET cp", "DELETE cp/m-b", "GET cp/m-b", "GET cp/m-b"], "it is waited for"
     assert seen[4:8] == ["GET cp", "DELETE cp/m-c", "GET cp/m-c", "GET cp/m-c"]
     assert seen[8:11] == ["GET w", "DELETE w/m-d", "DELETE w/m-e"], "workers leave together"
+
+
+def test_new_workers_come_before_others_leave(tmp_path: Path) -> None:
+    found = members(Plane(), tmp_path)
+    before = [pool("cp", "a", "b", "c", control_plane=True), pool("w", "d"), pool("v", "e"), pool("u", "f", "g")]
+    after = [pool("cp", "a", "b", "x", control_plane=True), pool("w", "y"), pool("v", "e", "z"), pool("u", "f", "d")]
+    hosts = {one["name"]: [item["host"] for item in one["hosts"]] for one in found.grown(before, after)}
+    assert hosts == {"cp": ["a", "b", "c"], "w": ["d", "y"], "v": ["e"], "u": ["f", "g"]}
+    assert found.grown(before, after)[1]["size"] == 2
+    assert found.grown(before, before[:1]) == before
 
 
 def test_hosts_of_a_pool_that_is_removed_leave_only_where_they_go_on_to_another(tmp_path: Path) -> None:
