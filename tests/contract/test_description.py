@@ -42,6 +42,8 @@ def differences(
         mine, theirs = wanted.get(fact), got.get(fact)
         if fact == "enum" and theirs is None and "const" in got:
             theirs = [got["const"]]
+        if fact == "enum" and mine and theirs:
+            mine, theirs = sorted(mine, key=str), sorted(theirs, key=str)
         if mine != theirs:
             yield f"{where}: {fact} is {theirs!r}, described as {mine!r}"
     for part in ("exclusiveMinimum", "exclusiveMaximum"):

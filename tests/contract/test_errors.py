@@ -20,6 +20,7 @@ CASES: dict[str, dict[str, Any]] = TABLE["cases"]
 
 KEYS = {
     "status", "code", "given", "method", "path", "scope", "project", "query", "body", "text", "key", "token", "says",
+    "headers",
 }  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_error(name: str, plane: RunningPlane, api: Api) -> None:
         replay = Replay(api, controls)
         replay.prepare(case.get("given", []))
         names = replay.names
-        headers = Credentials(plane, api, controls).headers(case)
+        headers = Credentials(plane, api, controls).headers(case) | fill(case.get("headers", {}), names)
         if case["scope"] == "project":
             headers["ProjectUid"] = fill(case.get("project", "${project_uid}"), names)
         content: dict[str, Any] = {"json": fill(case["body"], names)} if case.get("body", UNSET) is not UNSET else {}

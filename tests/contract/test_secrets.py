@@ -19,6 +19,9 @@ SENDING = [
     "cloud_account_vsphere.find",
     "registries.update_helm",
     "registries.find_helm",
+    "edge_host.register",
+    "edge_host.find",
+    "edge_host.update_whole",
     "cluster_common.update_variables",
     "cluster_common.read_addons",
 ]
@@ -29,11 +32,13 @@ SECRETS = [
     "flows-password-0002",
     "flows-password",
     "flows-token",
+    "flows-pairing-key-0001",
+    "flows-claim-",
 ]
 
 
 def test_the_flows_send_these_secrets() -> None:
-    sent = str([step.get("body") for flow in flows().values() for step in steps(flow["calls"])])
+    sent = str([[step.get("body"), step.get("headers")] for flow in flows().values() for step in steps(flow["calls"])])
     assert all(secret in sent for secret in SECRETS)
 
 

@@ -25,7 +25,7 @@ Step = dict[str, Any]
 STEP_KEYS = {
     "method", "path", "with", "scope", "query", "body", "status", "error", "reads", "absent", "save", "set", "expect",
     "poll", "download", "kubeconfig", "after_seconds", "lacking", "later", "credentials", "inferred", "source",
-    "unsent", "note",
+    "unsent", "note", "headers",
 }  # fmt: skip
 FLOW_KEYS = {"operation", "client", "source", "given", "clock", "calls"}
 
@@ -186,7 +186,8 @@ class Replay:
             query=fill(step.get("query", {}), self.names),
             body=fill(step["body"], self.names) if "body" in step else UNSET,
             key="" if credentials else None,
-            headers={"Authorization": credentials} if credentials not in ("", "none") else None,
+            headers=fill(step.get("headers", {}), self.names)
+            | ({"Authorization": credentials} if credentials not in ("", "none") else {}),
         )
 
     def _accept(self, step: Step, response: httpx.Response) -> Any:

@@ -419,7 +419,7 @@ def test_no_remote_shell_can_be_switched_on(agent: Agent, project: Api) -> None:
     project.ok("PATCH", f"{HOSTS}/edge-a/tunnelConfig", off)
     assert project.ok("GET", f"{HOSTS}/edge-a")["spec"]["tunnelConfig"] == off
     project.refused(422, "InvalidValue", "PATCH", f"{HOSTS}/edge-a/tunnelConfig", {**off, "remoteSsh": "enabled"})
-    body = {"metadata": {"uid": "b"}, "spec": {"tunnelConfig": {**off, "remoteSsh": "enabled"}}}
+    body: dict[str, Any] = {"metadata": {"uid": "b"}, "spec": {"tunnelConfig": {**off, "remoteSsh": "enabled"}}}
     project.refused(422, "InvalidValue", "POST", HOSTS, body)
 
 
