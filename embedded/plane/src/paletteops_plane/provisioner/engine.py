@@ -63,23 +63,27 @@ def _on_hosts(cluster: Document) -> bool:
 
 def wake(plane: Plane, cluster: Document) -> None:
     """Go on with a cluster as far as it can get by now, and store it; to be called after every change of it."""
-    _go_on(plane, cluster)
+    go_on(plane, cluster)
+    if _on_hosts(cluster):
+        host_records.tell(plane, cluster.body.get("_hosts", ()))
     # A request that fails after this takes back what was stored, but not what is in memory: look once more.
     plane.moving[cluster.uid] = plane.clock.now().timestamp()
 
 
-def _go_on(plane: Plane, cluster: Document) -> None:
+def go_on(plane: Plane, cluster: Document) -> None:
+    """Look at a cluster that nobody changed: time has passed, or something was observed."""
     config = plane.store.get("cloudconfig", cluster.body["spec"]["cloudConfigRef"]["uid"])
     if config is None:
         plane.moving.pop(cluster.uid, None)
         return
     desired = desired_of(plane, cluster, config)
     memory = next(iter(plane.store.list(MEMORY, parent=cluster.uid)), None)
-    outcome = provisioner(plane, cluster, config).reconcile(desired, memory.body if memory else {}, plane.clock.now())
+    known: Observed = memory.body if memory else {}
+    outcome = provisioner(plane, cluster, config).reconcile(desired, known, plane.clock.now())
     if memory is None:
         memory = Document(kind=MEMORY, project=cluster.project, parent=cluster.uid, body=outcome.observed)
         plane.store.add(memory)
-    else:
+    elif outcome.observed != known:
         memory.body = outcome.observed
         plane.store.save(memory)
     cordoned = _write_machines(plane, cluster, config, outcome.observed)
@@ -87,8 +91,7 @@ def _go_on(plane: Plane, cluster: Document) -> None:
     for happening in outcome.happenings:
         add_event(plane, cluster, happening)
     if _on_hosts(cluster):
-        host_records.settle(plane, cluster, config, outcome.observed)
-        plane.store.save(config)
+        host_records.settle(plane, cluster, config, known, outcome.observed)
     if outcome.observed["state"] == DELETED:
         cluster.holds_name = False
         plane.store.set_references(cluster.uid, ())
@@ -109,7 +112,7 @@ def catch_up(plane: Plane) -> None:
         if cluster is None:
             plane.moving.pop(uid, None)
         else:
-            _go_on(plane, cluster)
+            go_on(plane, cluster)
 
 
 def resume(plane: Plane) -> None:

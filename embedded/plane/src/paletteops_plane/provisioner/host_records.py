@@ -69,8 +69,10 @@ def heard_of(plane: Plane, document: Document) -> float | None:
     return seen
 
 
-def settle(plane: Plane, cluster: Document, config: Document, observed: Observed) -> None:
-    """After a look at a cluster: write to the hosts' records whose they are, and tell those who wait."""
+def settle(plane: Plane, cluster: Document, config: Document, known: Observed, observed: Observed) -> None:
+    """After a look at a cluster, before which this was known of it: write to the hosts' records whose they are, and
+    tell those who wait where something was decided.
+    """
     gone = observed["state"] == DELETED
     now = set() if gone else {machine["host"] for machine in observed["machines"]} | hosts_of(config)
     before = set(cluster.body.get("_hosts", ()))
@@ -81,10 +83,11 @@ def settle(plane: Plane, cluster: Document, config: Document, observed: Observed
             if document is not None:
                 _write_use(document, cluster if uid in now else None)
                 plane.store.save(document)
-    _drop_empty_pools(cluster, config, observed)
+    _drop_empty_pools(plane, cluster, config, observed)
     if gone and (reported := reported_of(plane, cluster.uid)):
         plane.store.delete(reported.uid)
-    tell(plane, before | now)
+    if now != before or any(known.get(key) != observed[key] for key in ("lead", "tasks", "machines")):
+        tell(plane, before | now)
 
 
 def tell(plane: Plane, uids: Iterable[str]) -> None:
@@ -107,7 +110,7 @@ def _write_use(document: Document, cluster: Document | None) -> None:
     device["hostState"] = "cluster" if cluster else "registration"
 
 
-def _drop_empty_pools(cluster: Document, config: Document, observed: Observed) -> None:
+def _drop_empty_pools(plane: Plane, cluster: Document, config: Document, observed: Observed) -> None:
     """A pool whose last machine was deleted goes with it, unless it got other hosts in the meantime."""
     emptied = cluster.body["_wanted"].get("emptied", [])
     spec = config.body["spec"]
@@ -120,6 +123,7 @@ def _drop_empty_pools(cluster: Document, config: Document, observed: Observed) -
     if gone:
         spec["machinePoolConfig"] = [pool for pool in spec["machinePoolConfig"] if pool["name"] not in gone]
         cluster.body["_wanted"]["emptied"] = [name for name in emptied if name not in gone]
+        plane.store.save(config)
 
 
 def reported_of(plane: Plane, cluster_uid: str) -> Document | None:

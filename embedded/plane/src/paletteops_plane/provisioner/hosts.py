@@ -192,18 +192,17 @@ def _details(kind: str, target: Json) -> Json:
 def observed(plane: Plane, host: Document) -> None:
     """Go on with a host's cluster; to be called when a report of it is stored. It may rewrite records of hosts."""
     cluster = _cluster(plane, host)
-    if cluster is None:
-        # It may be one that was forgotten, which is told to leave until it says that it has.
-        tell(plane, [host.uid])
-    else:
-        engine.wake(plane, cluster)
+    if cluster is not None:
+        engine.go_on(plane, cluster)
+    # Also without that: one that was forgotten, or is in another cluster, is told to leave until it says that it has.
+    tell(plane, [host.uid])
 
 
 def seen(plane: Plane, host: Document) -> None:
     """A host was heard of: go on with its cluster when it counted as lost there."""
     place = _place(plane, host)
     if place is not None and place[3]["uid"] in place[2].body["told"]:
-        engine.wake(plane, place[0])
+        engine.go_on(plane, place[0])
 
 
 def join_missing(plane: Plane, host: Document) -> None:
