@@ -513,6 +513,50 @@ def test_a_control_plane_shrinks_one_by_one_and_the_lead_moves_on() -> None:
     assert scene.state == ("Running", "Healthy") and "LeadChanged" in scene.reasons()
 
 
+def test_a_control_plane_host_that_is_lost_is_taken_out_although_etcd_misses_it() -> None:
+    scene = running(three())
+    scene.silent.add("a")
+    scene.at += LOST_AFTER + 1
+    obey = scene.obey
+    scene.obey = lambda uid: obey(uid) | {"etcd": {"healthy": uid == "d", "members": 3}}  # type: ignore[method-assign]
+    scene.run(2)
+    scene.pools = (pool("cp", "b", "c", "d", control_plane=True),)
+    scene.run(8)
+    assert scene.machine("a") is None and scene.reasons().count("MachineDeleted") == 1
+    scene.obey = obey  # type: ignore[method-assign]
+    scene.run(8)
+    assert scene.steps() == {"b": "run", "c": "run", "d": "run"} and scene.state == ("Running", "Healthy")
+
+
+def test_a_healthy_control_plane_host_stays_while_etcd_is_not_well() -> None:
+    scene = running(three())
+    obey = scene.obey
+    scene.obey = lambda uid: obey(uid) | {"etcd": {"healthy": False, "members": 3}}  # type: ignore[method-assign]
+    scene.run(2)
+    scene.pools = (pool("cp", "a", "b", control_plane=True),)
+    scene.run(5)
+    assert scene.steps()["c"] == "run" and scene.tasks("drain") == []
+    scene.obey = obey  # type: ignore[method-assign]
+    scene.run(8)
+    assert scene.machine("c") is None
+
+
+@pytest.mark.parametrize("step", ["prepare", "bootstrap", "join"])
+def test_a_control_plane_host_that_is_stuck_on_its_way_in_can_be_taken_out(step: str) -> None:
+    scene = Scene(three())
+    scene.until(lambda: step in scene.steps().values())
+    stuck = next(host for host, what in scene.steps().items() if what == step)
+    scene.idle.add(stuck)
+    scene.reports[stuck] = {"cluster_uid": "c1", "phase": "failed", "error": {"reason": "Stuck", "message": "it is"}}
+    scene.run(6)
+    others = [host for host in ("a", "b", "c") if host != stuck]
+    scene.pools = (pool("cp", *others, control_plane=True),)
+    scene.run(2)
+    scene.idle.clear()
+    scene.run(12)
+    assert scene.steps() == dict.fromkeys(others, "run") and scene.state == ("Running", "Healthy")
+
+
 def test_a_host_that_is_lost_is_taken_out_without_it() -> None:
     scene = running(one_and_two(), silent=set())
     scene.silent.add("c")

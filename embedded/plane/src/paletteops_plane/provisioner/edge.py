@@ -14,6 +14,7 @@ Of its own, ``Observed`` holds ``lead`` (uid of a machine), ``passed``, ``tasks`
     upgrade   "", drain, upgrade, uncordon
     removal   "", wait, drain, leave, forget
     joined    it was a node
+    entered   it was told to join, so there may be a node of it
     ready     its node is ready, and the host was heard of
     cordon    it was cordoned as a user wants
     message   why it is not ready
@@ -407,6 +408,7 @@ class _Run:
                 "upgrade": "",
                 "removal": "",
                 "joined": False,
+                "entered": False,
                 "ready": False,
                 "cordon": False,
                 "pod_cidr": None,
@@ -487,15 +489,16 @@ class _Run:
                 continue
             if self._control_plane_busy() if machine["control_plane"] else self._control_plane_grows():
                 continue
-            machine["step"] = "join"
+            machine["step"], machine["entered"] = "join", True
 
-    def _control_plane_busy(self) -> bool:
+    def _control_plane_busy(self, but: Machine | None = None) -> bool:
         """Does a change of the control plane's members go on; there is one at a time."""
         return any(
             machine["step"] in ("bootstrap", "join")
             or machine["upgrade"]
             or machine["removal"] in ("drain", "leave", "forget")
             for machine in self._control_planes()
+            if machine is not but
         )
 
     def _control_plane_grows(self) -> bool:
@@ -523,9 +526,13 @@ class _Run:
 
     def _remove_one(self, machine: Machine) -> None:
         lead, lost = self._lead(), self._lost(machine)
-        member = machine["joined"] or machine["step"] in ("join", "run")
+        member = machine["joined"] or machine["entered"]
         if machine["removal"] == "wait":
-            if machine["control_plane"] and member and (self._control_plane_busy() or not self._etcd_healthy(machine)):
+            # A member that is in order goes only while the others are; one that is not may be what is wrong.
+            sound = machine["ready"] and not lost
+            if machine["control_plane"] and member and self._control_plane_busy(machine):
+                return
+            if machine["control_plane"] and sound and not self._etcd_healthy():
                 return
             machine["removal"] = "drain" if member else "leave"
         if machine["removal"] == "drain":
@@ -548,7 +555,7 @@ class _Run:
             machine["step"] = "leave"
             machine["phase"] = "Deleting"
             others = [item for item in self._control_planes() if item is not machine and item["joined"]]
-            forgetful = member and machine["joined"] and others
+            forgetful = member and others
             if forgetful and (lead is None or lead is machine or not self._done("forget", machine)):
                 return
             self._gone(machine)
@@ -566,15 +573,12 @@ class _Run:
                     self._begin_removal(other)
                     other["removal"] = "leave"
 
-    def _etcd_healthy(self, but: Machine | None = None) -> bool:
+    def _etcd_healthy(self) -> bool:
         """Do the members that are heard of call etcd healthy; one that says nothing of it does not count."""
         said = [
             host.report.get("etcd")
             for machine in self._control_planes()
-            if machine is not but
-            and machine["step"] == "run"
-            and (host := self._host(machine))
-            and not self._lost(machine)
+            if machine["step"] == "run" and (host := self._host(machine)) and not self._lost(machine)
         ]
         return all(item.get("healthy", True) for item in said if item)
 
