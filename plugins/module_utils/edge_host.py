@@ -77,15 +77,16 @@ def foretold_hosts(session: Session, known: Iterable[Host]) -> list[Host]:
     found = {host["uid"]: dict(host) for host in known}
     if not session.check_mode:
         return list(found.values())
+    foretold = session.run.foretold(hosts_key(session.client))
+    clusters = session.run.foretold(session.client.key("cluster", tenant=False))
     for uid, host in list(found.items()):
-        foretold = session.run.predicted(hosts_key(session.client), uid)
-        if foretold and foretold["spec"] is None:
+        if foretold.get(uid, host) is None:
             del found[uid]
-        elif host["cluster"]:
-            cluster = session.run.predicted(session.client.key("cluster", tenant=False), host["cluster"])
-            if cluster and cluster["spec"] is None:
-                found[uid] = dict(host, cluster="", cluster_uid="", state=READY)
-    for spec in session.run.predictions(hosts_key(session.client)):
+        elif host["cluster"] and clusters.get(host["cluster"], host) is None:
+            found[uid] = dict(host, cluster="", cluster_uid="", state=READY)
+    for spec in foretold.values():
+        if spec is None:
+            continue
         device = {"archType": spec.get("architecture")}
         made = host_of({"metadata": dict(spec, labels=None), "spec": {"device": device}})
         there = found.get(spec["uid"], made)
@@ -250,8 +251,6 @@ class EdgeHost(Resource):
             raise PaletteError(f"The {self.title} has not registered yet, so there is nothing to reset. Leave it.")
         if not self.session.check_mode:
             self.client.put(f"/v1/edgehosts/{host['uid']}/reset", None)
-            if self.params["wait"]:
-                return {"changed": True, self.kind: self._wait()}
         return {"changed": True, self.kind: shown(host)}
 
     def settle(self, uid: str, changed: bool) -> Result:

@@ -39,9 +39,15 @@ class Members:
         (self.field,) = [field for field in cloud.pool if field.name == cloud.members]
         self.findings: list[str] = []
         self._fresh = False
+        self._known: dict[str, Host] | None = None
 
     def hosts(self) -> dict[str, Host]:
         """All hosts by uid; in check mode as earlier tasks of the run would have made them."""
+        if self._known is None:
+            self._known = self._look()
+        return self._known
+
+    def _look(self) -> dict[str, Host]:
         known = host_index(self.session.client, self.session.run).entries()
         found = {host["uid"]: host for host in foretold_hosts(self.session, known)}
         if self.session.check_mode:
@@ -59,7 +65,7 @@ class Members:
         if self._fresh:
             return False
         host_index(self.session.client, self.session.run).entries(fresh=True)
-        self._fresh = True
+        self._fresh, self._known = True, None
         return True
 
     # --- who is meant ---

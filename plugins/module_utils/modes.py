@@ -208,6 +208,7 @@ _OF_HOSTS: tuple[tuple[str, dict[str, Any], tuple[str, ...], str], ...] = (
             ("batch", {"type": "raw"}),
             ("drain_timeout", {"type": "int"}),
             ("reboot", {"type": "str", "choices": ["auto", "always", "never"]}),
+            ("reboot_needed", {"type": "bool"}),
             ("reboot_timeout", {"type": "int"}),
         )
     ),

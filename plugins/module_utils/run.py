@@ -94,10 +94,14 @@ class Run:
             found: Entry | None = record.get(name)
             return found
 
+    def foretold(self, key: str) -> dict[str, Entry | None]:
+        """What earlier tasks of this run would have made of objects, by name; None of those that would be gone."""
+        with self.entry("predicted|" + key) as record:
+            return {name: item["spec"] for name, item in record.items()}
+
     def predictions(self, key: str) -> list[Entry]:
         """The specs of all objects which earlier tasks of this run would have made."""
-        with self.entry("predicted|" + key) as record:
-            return [item["spec"] for item in record.values() if item["spec"] is not None]
+        return [spec for spec in self.foretold(key).values() if spec is not None]
 
     # --- waiting ---
 

@@ -34,7 +34,8 @@ options:
       - V(present) registers the host ahead where the plane does not know it. Its agent pairs with this record later.
       - V(registered) makes nothing, and waits until the host has registered by itself and is healthy. In check mode it
         waits for nothing, and the host counts for later tasks as there.
-      - V(reset) takes from a host that is in no cluster whatever an earlier cluster has left there.
+      - V(reset) takes from a host that is in no cluster whatever an earlier cluster has left there. The host does it by
+        itself; the management API does not say when it is done.
       - V(absent) removes the record. A host that is installed anew can register only after that. A host that is in use
         by a cluster is refused.
     type: str
@@ -54,7 +55,9 @@ options:
       - Tags as a map. A tag without a value has an empty one. Tags that are not named stay as they are.
     type: dict
   wait:
-    description: Whether to wait until the host is registered and healthy. V(registered) waits in any case.
+    description:
+      - Whether to wait until the host is registered and healthy. With O(state=registered) the task waits in any case,
+        with V(reset) and V(absent) never.
     type: bool
     default: false
   wait_timeout:
@@ -96,7 +99,6 @@ EXAMPLES = r"""
     uid: plant-7-line-1
     project: plants
     state: reset
-    wait: true
 
 - name: The record of a machine that is to be installed anew
   paletteops.modes.edge_host:

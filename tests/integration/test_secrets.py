@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.hosts import make_token
 from support.plane import RunningPlane
 from support.project import Project, faults
 from support.runs import Ansible, Step, Values, vary
-from support.specs import AWS_ACCOUNT, AWS_CLUSTER, CLUSTER_NEEDS, PROFILE, VSPHERE_ACCOUNT
+from support.specs import AWS_ACCOUNT, AWS_CLUSTER, CLUSTER_NEEDS, EDGE_HOST, PROFILE, VSPHERE_ACCOUNT
 
 WAYS = ("action", "module")
 CANARY = "canary"
@@ -27,6 +28,8 @@ ACCOUNT = Step("cloud_account", AWS_ACCOUNT.named("one"))
 GUARDED_ACCOUNT = Step("cloud_account", VSPHERE_ACCOUNT.named("two"))
 VARIABLES = Step("cluster_profile", PROFILE.named("p"))
 CLUSTER = Step("cluster", AWS_CLUSTER.named("c"))
+HOST = Step("edge_host", EDGE_HOST.named("secret-host"))
+TOKEN = Step("registration_token", {"name": "secret-token"})
 
 #: Something of everything that has secrets: made, seen again, changed, with secrets sent anew.
 GOOD = [
@@ -43,6 +46,13 @@ GOOD = [
     CLUSTER,
     Step("cluster", {**CLUSTER.args, "update_secrets": "always", "wait": True, "wait_interval": 1}),
     Step("cluster", vary(CLUSTER.args, "profiles.base-aws.variables.tier", "lead")),
+    HOST.checked(),
+    HOST,
+    Step("edge_host", vary(HOST.args, "tags.plant", "9")),
+    Step("edge_host_info", {}),
+    TOKEN.checked(),
+    TOKEN,
+    Step("registration_token", {**TOKEN.args, "description": "another"}),
     Step("cloud_account_info", {}),
     Step("cluster_profile_info", {}),
     Step("cluster_info", {}),
@@ -56,6 +66,8 @@ BAD = [
     Step("cluster_profile", {**VARIABLES.args, "cloud": "vsphere"}),
     Step("cluster", vary(CLUSTER.args, "profiles.base-aws.variables.port", "many")),
     Step("cluster", vary(CLUSTER.args, "profiles.base-aws.variables.nothing", "canary-nothing")),
+    Step("edge_host", {**HOST.args, "architecture": "arm64"}),
+    Step("registration_token", {**TOKEN.args, "expires_in": "1d", "default_project": "none"}),
     Step("cluster", {**CLUSTER.args, "project": "none"}),
     Step("cluster", {**CLUSTER.args, "cloud_acount": "x"}),
 ]
@@ -113,7 +125,7 @@ def assert_clean(text: str, words: list[str]) -> None:
 
 def test_no_secret_in_output_results_files_or_process_lists(project: Project) -> None:
     ansible = project.ansible
-    words = [CANARY, project.plane.key]
+    words = [CANARY, project.plane.key, make_token(project.tenant, str(TOKEN.args["name"]))]
     files = {f"play-{ansible.runs + 1}.yml"}
     with watched([ansible.folder, ansible.home, ansible.temporary], words, files) as found:
         play = ansible.play([*GOOD, *BAD], "-vvvv", "--diff")

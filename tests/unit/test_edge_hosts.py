@@ -337,7 +337,7 @@ def test_check_mode_knows_which_cluster_of_the_run_would_have_a_host(tmp_path: P
     (finding,) = found.check([], [pool("w", "u")])
     assert "in use by the cluster 'other'" in finding
     found.session.run.predict(key, "other", None)
-    assert found.check([], [pool("w", "u")]) == []
+    assert members(Plane(item("u")), tmp_path, check=True).check([], [pool("w", "u")]) == []
 
 
 def test_check_mode_foretells_a_host_that_would_register(tmp_path: Path) -> None:

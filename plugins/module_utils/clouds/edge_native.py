@@ -135,7 +135,7 @@ HOSTS = Field(
     (
         "The edge hosts of the pool, by UID or by name: each as a text, or as a map. Their number is the pool's size.",
         "They merge: hosts that are not named stay, C(state=absent) of one takes it out, after its machine has left"
-        " the cluster; with V(hosts) in O(purge) all that are not named leave.",
+        " the cluster, for which the task waits; with V(hosts) in O(purge) all that are not named leave.",
     ),
     write="edgeHosts",
     type="list",
