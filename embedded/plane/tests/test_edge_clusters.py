@@ -623,6 +623,8 @@ def test_a_pool_that_skips_upgrades_may_be_three_minors_behind(site: Site) -> No
     site.settle(rounds=20)
     assert site.agents["b"].desired()["cluster"]["kubernetes"]["version"] == "1.34.4"
     assert site.state(uid) == ("Running", "Healthy")
+    path = f"{site.config_path(uid)}/machinePools/w"
+    assert "has Kubernetes 1.34.4" in site.api.refused(422, "InvalidValue", "PUT", path, pool("w", "b"))["message"]
 
 
 # Lost hosts, and the end
@@ -775,7 +777,6 @@ def test_operations_of_hosts_are_refused_for_clusters_in_clouds(site: Site) -> N
     there = world(site.api, site.plane).running()
     for method, part, body in (
         ("POST", "edge/reset", None),
-        ("PATCH", "k8certificates/renew", None),
         ("POST", "features/logFetcher", {}),
     ):
         error = site.api.refused(409, "ResourceStateConflict", method, f"{CLUSTERS}/{there}/{part}", body)

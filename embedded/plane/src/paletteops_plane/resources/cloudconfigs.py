@@ -79,6 +79,8 @@ def _check_hosts(
     edge_native.check(
         call.plane, spec["clusterConfig"], [*others, pool], attached_to(call, cluster), "body.cloudConfig"
     )
+    if before is not None and pools.skips_upgrades(before) and not pools.skips_upgrades(pool):
+        edge_native.check_catching_up(call.plane, cluster, pool, "body.poolConfig.skipK8sUpgrade")
 
 
 def _shown(config: Document) -> dict[str, Any]:

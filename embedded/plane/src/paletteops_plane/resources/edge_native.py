@@ -417,6 +417,20 @@ def upgrade_refusal(machines: list[Json], pools: list[Pool], target: str) -> str
     return ""
 
 
+def check_catching_up(plane: Plane, cluster: Document, pool: Pool, field: str) -> None:
+    """422 for a pool that skipped upgrades and can no longer follow, since no node may leave a minor version out."""
+    target = cluster.body["_wanted"]["kubernetes"]
+    for machine in machines_of(plane, cluster):
+        has = machine["kubernetes_version"] or machine["version"]
+        if machine["pool"] == pool["name"] and machine["joined"] and _minors(has, target) > 1:
+            raise invalid(
+                f"{field}: the machine {machine['name']!r} of the pool {pool['name']!r} has Kubernetes {has}, and the "
+                f"cluster {target}: no node may leave a minor version out; delete its machine, and add the host again",
+                field=field,
+                value=pool.get("skipK8sUpgrade", ""),
+            )
+
+
 def _minors(old: str, new: str) -> int:
     (old_major, old_minor, *_), (new_major, new_minor, *_) = version_key(old), version_key(new)
     return new_minor - old_minor if old_major == new_major else 99
