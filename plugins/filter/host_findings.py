@@ -13,7 +13,7 @@ name: host_findings
 short_description: What keeps a host from taking an agent
 version_added: 0.1.0
 description:
-  - Judges what the role M(paletteops.modes.agent#role) has read of a host.
+  - Judges what the role P(paletteops.modes.agent#role) has read of a host.
 author:
   - paletteops.modes contributors (@paletteops)
 options:

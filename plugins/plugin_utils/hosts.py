@@ -178,6 +178,9 @@ SKEW = 30
 
 CONTROLLERS = ("cpu", "memory", "pids")
 
+#: Instances of inotify that a user may have: below it kubelet does not start beside other services of root.
+INOTIFY = 128
+
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 Finding = tuple[str, str]
@@ -292,6 +295,12 @@ def _resources(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[F
                 f"Free space for {path}: {math.floor(free / 102.4) / 10} GiB, and {least['disk_gib']} GiB are needed. "
                 "Make room.",
             )
+    if facts["inotify"] < INOTIFY:
+        yield (
+            "inotify",
+            f"fs.inotify.max_user_instances is {facts['inotify']}, and kubelet and containerd need {INOTIFY} or more. "
+            "Raise it (sysctl), and in /etc/sysctl.d for the next start.",
+        )
     if wants["fips"] and not facts["fips"]:
         yield "fips", f"The kernel is not in FIPS mode, and {PREFIX}agent_fips is true. Turn it on, or set it to false."
 

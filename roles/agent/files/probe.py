@@ -46,8 +46,8 @@ def said(*command):
 def operating_system():
     found = {}
     for line in text("/etc/os-release").splitlines():
-        key, _, value = line.partition("=")
-        found[key] = value.strip().strip("\"'")
+        key, equals, value = line.partition("=")
+        found[key] = value.strip().strip("\"'") if equals else ""
     return {
         "id": found.get("ID", ""),
         "like": found.get("ID_LIKE", "").split(),
@@ -193,6 +193,7 @@ def main():
                 "time_services": active(WANTED["time_services"]),
                 "engines": active(WANTED["engines"]),
                 "clusters": [path for path in WANTED["leftovers"] if glob.glob(path)],
+                "inotify": int(text("/proc/sys/fs/inotify/max_user_instances", "0").strip() or 0),
                 "fips": text("/proc/sys/crypto/fips_enabled").strip() == "1",
                 "plane": plane(),
             }
