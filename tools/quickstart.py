@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What `make quickstart` and `make plane` show: the example inventory on an embedded plane of its own.
 
-Without an option: starts a plane with fresh data, runs the playbook `site` twice, checks that the second run changes
-nothing, and reads the nodes of a cluster. Everything is removed at the end. With --plane: keeps a plane running.
+Without an option: starts a plane with fresh data and agents for the hosts of the inventory, runs the playbook `site`
+twice, checks that the second run changes nothing, and reads the nodes of two clusters. Everything is removed at the
+end. With --plane: keeps a plane and the agents running.
+
+The agents are processes of the user with the simulated engine, each with a root directory and a host ID of its own.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ import re
 import shlex
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -29,8 +36,11 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 INVENTORY = "inventory/example"
 
-#: The cluster whose nodes are shown.
-SHOWN = "shop-berlin"
+#: The clusters whose nodes are shown: one of a cloud, one of hosts.
+SHOWN, SHOWN_OF_HOSTS = "shop-berlin", "store-18"
+
+#: The registration token of the example, which the playbook `foundation` makes.
+TOKEN = "stores"
 
 #: A plane that is kept has its data here.
 KEPT = ROOT / ".quickstart"
@@ -41,6 +51,8 @@ SPEED = 30.0
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+#: Between two looks whether the registration token is there.
+LOOK_SECONDS = 0.5
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 RECAP = re.compile(
@@ -95,6 +107,104 @@ class Plane:
         self.url = state["url"].rstrip("/")
         self.key_file = folder / "plane.key"
         self.ca_file = Path(state["ca_file"])
+
+
+class Agents:
+    """An agent for each host of the inventory, as soon as the plane has the registration token that they show.
+
+    To the inventory they are hosts whose image includes the agent. What they write lies below the folder, a root
+    directory for each; a host that registered once goes on as itself when it is started again.
+    """
+
+    def __init__(self, folder: Path, speed: float, plane: Plane, hosts: list[str]) -> None:
+        self.folder = folder
+        self.speed = speed
+        self.plane = plane
+        self.hosts = hosts
+        self.processes: list[subprocess.Popen[str]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Agents:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(STOP_SECONDS)
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            end(process)
+
+    def _run(self) -> None:
+        token = ""
+        while not token and not self._stop.wait(LOOK_SECONDS):
+            token = self._token()
+        for host in self.hosts if token else []:
+            if not self._stop.is_set():
+                self.processes.append(self._start(host, token))
+
+    def _token(self) -> str:
+        """The registration token's value; empty while there is none."""
+        key = self.plane.key_file.read_text("utf-8").strip()
+        asked = urllib.request.Request(f"{self.plane.url}/v1/edgehosts/tokens", headers={"ApiKey": key})
+        context = ssl.create_default_context(cafile=str(self.plane.ca_file))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
+        try:
+            with opener.open(asked, timeout=START_SECONDS) as answer:
+                items = json.load(answer)["items"]
+        except (OSError, urllib.error.URLError):
+            return ""  # too many calls, or it is about to end
+        return next((str(item["spec"]["token"]) for item in items or [] if item["metadata"]["name"] == TOKEN), "")
+
+    def _start(self, host: str, token: str) -> subprocess.Popen[str]:
+        root = self.folder / host
+        root.mkdir(parents=True, exist_ok=True)
+        engine = {"engine": "simulated", "simulated": {"speed": self.speed, "directory": str(self.folder / "world")}}
+        site = {
+            "paletteEndpoint": self.plane.url.removeprefix("https://"),
+            "edgeHostToken": token,
+            "name": host,
+            "hostName": host,
+            "caCerts": [self.plane.ca_file.read_text("utf-8")],
+        }
+        settings = {"path": "/etc/spectro/paletteops-agent.yaml", "permissions": 0o600, "content": json.dumps(engine)}
+        content = {
+            "stylus": {"managementMode": "central", "site": site},
+            "stages": {"initramfs": [{"files": [settings]}]},
+        }
+        user_data = root / "user-data"
+        user_data.touch(0o600)
+        user_data.write_text("#cloud-config\n" + json.dumps(content, indent=1), "utf-8")
+        with (root / "agent.log").open("a", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [str(BIN / "palette-agent"), "start", "--stylus-root", str(root), "--config", str(user_data)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+
+
+def hosts_of_the_example(env: Mapping[str, str]) -> list[str]:
+    """The machines of the example inventory."""
+    done = subprocess.run(
+        [str(BIN / "ansible-inventory"), "-i", INVENTORY, "--list"],
+        cwd=ROOT,
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Stop(f"the inventory {INVENTORY} cannot be read: {done.stderr.strip()}")
+    hosts: list[str] = json.loads(done.stdout)["palette_hosts"]["hosts"]
+    return hosts
 
 
 @contextmanager
@@ -212,33 +322,41 @@ def quickstart(speed: float) -> None:
         with plane_in(folder, speed, "127.0.0.1:0") as (plane, _process):
             say(f"{plane.url} (a small open implementation of Palette's API; its data are in {folder})")
             env = environment(plane, folder)
+            hosts = hosts_of_the_example(env)
+            with Agents(folder / "hosts", speed, plane, hosts):
+                title(f"Agents on {len(hosts)} hosts: processes of yours, with a simulated Kubernetes")
+                say(f"{', '.join(hosts)} (they register as soon as the inventory's token is there)")
+                say(REAL_HOSTS)
 
-            title("The example inventory: projects, cloud accounts, cluster profiles, four clusters on two clouds")
-            say(f"$ ansible-playbook paletteops.modes.site -i {INVENTORY}")
-            first = site(env, folder, shown=True)
+                title("The example inventory: four clusters on two clouds, two on hosts, and what they share")
+                say(f"$ ansible-playbook paletteops.modes.site -i {INVENTORY}")
+                first = site(env, folder, shown=True)
 
-            title("The same once more")
-            say(f"$ ansible-playbook paletteops.modes.site -i {INVENTORY}")
-            second = site(env, folder, shown=False)
-            left = {host: number for host, number in second.items() if number}
-            if left or not second or set(first) != set(second):
-                raise Stop(f"the second run was to change nothing, and it changed: {left or second}")
-            say(f"{sum(first.values())} changes in the first run, 0 in the second.")
+                title("The same once more")
+                say(f"$ ansible-playbook paletteops.modes.site -i {INVENTORY}")
+                second = site(env, folder, shown=False)
+                left = {host: number for host, number in second.items() if number}
+                if left or not second or set(first) != set(second):
+                    raise Stop(f"the second run was to change nothing, and it changed: {left or second}")
+                say(f"{sum(first.values())} changes in the first run, 0 in the second.")
 
-            title(f"The nodes of {SHOWN}, asked of the cluster itself")
-            show_nodes(folder / "kubeconfigs" / SHOWN, env)
+                for cluster in (SHOWN, SHOWN_OF_HOSTS):
+                    title(f"The nodes of {cluster}, asked of the cluster itself")
+                    show_nodes(folder / "kubeconfigs" / cluster, env)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     title(f"Done in {time.monotonic() - started:.0f} s. Nothing is left running.")
     say(WHAT_NEXT)
 
 
+REAL_HOSTS = "Real hosts and a real Kubernetes, as root on Debian: make e2e-agent"
+
 WHAT_NEXT = f"""
 What next
   Look at {INVENTORY}/: it is all that was needed. Copy it and change it.
   Keep a plane running, and try the playbooks on it (check mode, scale, upgrade, teardown):
     make plane
-  Read docs/controller-mode.md.
+  Read docs/controller-mode.md, and docs/agent.md for hosts of your own.
 
 The same inventory on a real Palette
   In {INVENTORY}/group_vars: your cloud's credentials (credentials.yml, by ansible-vault), and the names that are
@@ -255,7 +373,9 @@ def keep_plane(speed: float, listen: str) -> None:
     """Keeps a plane running until it is told to end. Its data outlive it."""
     KEPT.mkdir(mode=0o700, exist_ok=True)
     KEPT.chmod(0o700)
-    with plane_in(KEPT, speed, listen) as (plane, process):
+    with ExitStack() as stack:
+        plane, process = stack.enter_context(plane_in(KEPT, speed, listen))
+        stack.enter_context(Agents(KEPT / "hosts", speed, plane, hosts_of_the_example(environment(plane, KEPT))))
         settings = KEPT / "env"
         settings.write_text(
             "# sourced by a shell: tools and connection for this plane\n"
@@ -275,6 +395,7 @@ def keep_plane(speed: float, listen: str) -> None:
   certificate  of the authority in {shown(plane.ca_file)}
   data         in {shown(KEPT / "plane.sqlite")}: they stay when it ends; remove {shown(KEPT)}/ to begin anew
   log          in {shown(KEPT / "plane.log")}
+  hosts        in {shown(KEPT / "hosts")}/: their agents register as soon as the inventory's token is there
 
 In another terminal, here:
   . {shown(settings)}
