@@ -261,8 +261,7 @@ class Members:
         """Notes for later tasks of the run which hosts are in the cluster now, and which are free."""
         index = host_index(self.session.client, self.session.run)
         own, left = self.uids(after), self.uids(before) - self.uids(after)
-        for host in index.entries():
-            if host["uid"] in own and host["cluster"] != self.cluster:
-                index.add(dict(host, state="in-use", cluster=self.cluster, cluster_uid=uid))
-            elif host["uid"] in left and host["cluster"] == self.cluster:
-                index.add(dict(host, state=READY, cluster="", cluster_uid=""))
+        hosts = [host for host in index.entries() if host["uid"] in own | left]
+        here = {"state": "in-use", "cluster": self.cluster, "cluster_uid": uid}
+        free = {"state": READY, "cluster": "", "cluster_uid": ""}
+        index.add(*(dict(host, **(here if host["uid"] in own else free)) for host in hosts))

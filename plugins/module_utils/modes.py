@@ -119,6 +119,9 @@ MODES: dict[str, Mode] = {
 
 EDGE = (APPLIANCE, AGENT)
 
+#: What the playbooks know to manage clusters with.
+MANAGED = ("central",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
@@ -320,6 +323,15 @@ def check_cluster(variables: dict[str, Any]) -> list[Finding]:
         if not wrong:
             values[name] = _converted(VARIABLES[name], value)
     if mode is not None:
+        if (values.get("cloud_config") or {}).get("two_node") and not mode.two_node:
+            able = " or ".join(other.name for other in MODES.values() if other.two_node)
+            findings.append(
+                Finding(
+                    PREFIX + "cloud_config",
+                    f"{PREFIX}cloud_config.two_node is set, and {mode.name} mode has no two-node high availability.",
+                    f"Take it out, or set {PREFIX}mode to {able}.",
+                )
+            )
         cloud = mode.cloud or values.get("cloud")
         if cloud in clouds.CLOUDS and bool(clouds.of(cloud).members) == bool(mode.cloud):
             findings += _cloud_findings(cloud, _addressed(values) if mode.cloud else values)
@@ -336,8 +348,8 @@ def check_cluster(variables: dict[str, Any]) -> list[Finding]:
 
 
 def _addressed(values: Values) -> Values:
-    """The variables with the control plane's address where the option has it: in the cloud config."""
-    own = {name: values[name] for name in ("vip", "endpoint") if values.get(name) is not None}
+    """The variables with those of hosts where the options have them: in the cloud config."""
+    own = {name: values[name] for name in ("vip", "endpoint", "two_node") if values.get(name) is not None}
     return dict(values, cloud_config=dict(values.get("cloud_config") or {}, **own))
 
 
@@ -369,6 +381,13 @@ def _mode_findings(mode: Mode, known: Values) -> Iterator[Finding]:
             f"{PREFIX}management is '{management}', and {mode.name} mode is managed "
             f"{' or '.join(mode.management)} only: it has no Local UI.",
             f"Take it out, or set {PREFIX}mode to {' or '.join(able)}." if able else "Use central or local.",
+            management,
+        )
+    elif mode.works and management not in MANAGED:
+        yield Finding(
+            PREFIX + "management",
+            f"{PREFIX}management is '{management}', which this version of the collection does not have yet.",
+            f"Take it out, or use {' or '.join(MANAGED)}.",
             management,
         )
     for name, allowed in (("trusted_boot", mode.trusted_boot), ("two_node", mode.two_node)):

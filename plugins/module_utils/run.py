@@ -172,11 +172,12 @@ class Index:
                         return dict(item)
         return None
 
-    def add(self, entry: Entry) -> None:
-        """Notes what this run has made, so that nobody need ask for it."""
+    def add(self, *entries: Entry) -> None:
+        """Notes what this run has made or changed, so that nobody need ask for it."""
+        known = {entry["uid"] for entry in entries}
         with self.run.entry(self.key) as record:
             if "entries" in record:
-                record["entries"] = [item for item in record["entries"] if item["uid"] != entry["uid"]] + [entry]
+                record["entries"] = [item for item in record["entries"] if item["uid"] not in known] + list(entries)
 
     def drop(self, uid: str) -> None:
         with self.run.entry(self.key) as record:

@@ -219,6 +219,12 @@ BAD = {
         "Take one of them out",
     ),
     "two nodes in agent mode": (changed(AGENT, two_node=True), "two-node", "appliance"),
+    "two nodes in the cloud config": (
+        changed(AGENT, cloud_config={"two_node": True}),
+        "palette_cloud_config.two_node is set, and agent mode has no two-node",
+        "appliance",
+    ),
+    "local management": (changed(AGENT, management="local"), "'local', which this version", "central"),
     "Local UI in controller mode": (changed(AWS, management="local"), "controller mode", "Local UI"),
     "address in controller mode": (changed(AWS, vip="192.0.2.1"), "192.0.2.1", "agent"),
     "pool key": (pools(AWS, 1, instance_typ="x"), "palette_pools.workers.instance_typ", "instance_type"),
