@@ -36,6 +36,8 @@ def build(cloud: str, sent: dict[str, Any], before: Pool | None, config: dict[st
     if "taints" in common:
         common["taints"] = [_taint(taint, f"{place}.taints[{n}]") for n, taint in enumerate(common["taints"])]
     common["isControlPlane"] = common.get("isControlPlane", before["isControlPlane"] if before else False)
+    if "cloudConfig" not in sent:
+        raise invalid(f"{where}.cloudConfig: is needed", field=f"{where}.cloudConfig")
     pool = common | CLOUDS[cloud].pool(sent["cloudConfig"], before, config, f"{where}.cloudConfig")
     _check(pool, before, CLOUDS[cloud].control_plane_sizes(config), place)
     if before is not None and pool["isControlPlane"]:
