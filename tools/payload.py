@@ -114,6 +114,8 @@ class Release:
     images: tuple[ImagePlan, ...]
     #: path in the bundle by name of the binary
     paths: Mapping[str, str]
+    #: version of pause, which is built here
+    pause: str
 
 
 def load_releases(path: Path = RELEASES) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def release(data: Mapping[str, Any], version: str) -> Release:
         for name, plan in data["images"].items()
     )
     paths = {binary: f"{folder}/{binary}" for folder, names in data["layout"].items() for binary in names}
-    return Release(version, projects, images, paths)
+    return Release(version, projects, images, paths, versions["pause"])
 
 
 # -- the machine ---------------------------------------------------------------------------------------------------
@@ -311,14 +313,15 @@ class Builder:
         partial.rename(target)
 
 
-def build_pause(cache: Path) -> Built:
+def build_pause(cache: Path, version: str) -> Built:
     source = PAUSE.read_bytes()
-    folder = cache / "built" / f"pause-{hashlib.sha256(source).hexdigest()[:16]}-{architecture()}"
+    folder = cache / "built" / f"pause-{version}-{hashlib.sha256(source).hexdigest()[:16]}-{architecture()}"
     target = folder / "pause"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / ".pause.partial"
-        _run(["cc", "-std=gnu11", "-Os", "-Wall", "-Werror", "-static", "-s", "-o", str(partial), str(PAUSE)])
+        flags = ["-std=gnu11", "-Os", "-Wall", "-Werror", "-static", "-s", f'-DVERSION="{version}"']
+        _run(["cc", *flags, "-o", str(partial), str(PAUSE)])
         partial.rename(target)
     return Built(target, f"{folder.name}/pause")
 
@@ -719,14 +722,14 @@ def _binaries(wanted: Release, source: Path | None, builder: Builder) -> dict[st
         check_go(wanted.projects)
         for project in wanted.projects:
             binaries.update(builder.project(project))
-        binaries["pause"] = build_pause(builder.cache)
+        binaries["pause"] = build_pause(builder.cache, wanted.pause)
         return binaries
     names = [name for project in wanted.projects for name in project.commands]
     if "pause" in read_checksums(source):
         names.append("pause")
     else:
         require(["cc", "libc.a"])
-        binaries["pause"] = build_pause(builder.cache)
+        binaries["pause"] = build_pause(builder.cache, wanted.pause)
     return {**binaries, **from_release_files(source, names, builder.cache, architecture())}
 
 
