@@ -247,9 +247,14 @@ class Trial:
             if item["status"].get("phase") == "Running" and "deletionTimestamp" not in item["metadata"]
         }
         for name in names or self.members:
-            url = "http://10.96.0.80/"
-            seen = {self.machines[name].run("curl", "-s", "-m", "4", url, check=False).strip() for _ in range(12)}
-            expect(seen <= set(pods) and len(seen) > 1, f"{name} sees {seen} of {set(pods)}")
+            machine = self.machines[name]
+
+            def all_answer(machine: Machine = machine) -> bool:
+                url = "http://10.96.0.80/"
+                seen = {machine.run("curl", "-s", "-m", "4", url, check=False).strip() for _ in range(12)}
+                return seen <= set(pods) and len(seen) > 1
+
+            wait_for(f"{name} sees several of {sorted(pods)}", all_answer, deadline=30)
         first = next(iter(pods))
         for other, address in pods.items():
             answer = self.kubectl("exec", "-n", "shop", first, "--", "wget", "-qO-", f"http://{address}:8080/")

@@ -7,11 +7,17 @@ Tried for real on amd64 (Debian 12 hosts under systemd-nspawn, cgroup v1 hybrid)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from paletteops_agent.engine import Surroundings
 
-from .engine import KubeadmEngine
+if TYPE_CHECKING:
+    from .engine import KubeadmEngine
 
 
 def make(surroundings: Surroundings) -> KubeadmEngine:
     """The engine for a host; it takes no options, for it finds out by looking."""
+    # the VIP's holder is a process of its own and needs none of this
+    from .engine import KubeadmEngine
+
     return KubeadmEngine(surroundings.root)
