@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT
 from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
-from ansible_collections.paletteops.modes.plugins.module_utils.modes import INTERNAL, PREFIX
+from ansible_collections.paletteops.modes.plugins.module_utils.modes import INTERNAL, MODES, PREFIX
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import plain
 
 #: A cluster's variables by their whole names.
@@ -140,13 +140,14 @@ def _problem(results: dict[str, Any], left: bool) -> str:
 
 def _row(host: str, variables: Variables, results: dict[str, Any], problem: str, check_mode: bool) -> tuple[str, ...]:
     known = (results.get("ready") or {}).get("cluster") or {}
+    mode = MODES.get(str(variables.get(PREFIX + "mode")))
     nodes = known.get("nodes")
     state = str(known.get("state") or ("failed" if problem else _done(results, check_mode)))
     health = "repave waits" if known.get("repave") == "Pending" else str(known.get("health") or "")
     return (
         cluster_name(host, variables),
         str(variables.get(PREFIX + "mode") or ""),
-        str(variables.get(PREFIX + "cloud") or ""),
+        str(variables.get(PREFIX + "cloud") or (mode.cloud if mode else "")),
         state,
         health,
         "" if nodes is None else f"{known.get('healthy_nodes')}/{nodes}",
