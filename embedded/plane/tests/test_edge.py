@@ -478,6 +478,7 @@ def test_a_worker_is_added() -> None:
     assert scene.state == ("Running", "Progressing")
     scene.run(5)
     assert scene.steps()["d"] == "run" and scene.state == ("Running", "Healthy")
+    assert "PackDeployed" not in scene.reasons()
 
 
 def test_a_worker_is_drained_leaves_and_is_forgotten() -> None:
@@ -659,6 +660,7 @@ def test_a_reset_frees_every_host_and_the_cluster_may_be_made_anew() -> None:
     assert set(scene.steps().values()) == {"leave"}
     scene.run(2)
     assert scene.memory["machines"] == [] and scene.state == ("Provisioning", "")
+    assert not {happening.severity for happening in scene.told} - {"Normal"}
     scene.pools = one_and_two()
     scene.run()
     assert scene.state == ("Running", "Healthy")

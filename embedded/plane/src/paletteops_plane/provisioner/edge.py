@@ -66,7 +66,7 @@ Machine = dict[str, Any]
 #: Seconds without a word after which a host counts as lost; three heartbeats.
 LOST_AFTER = 180.0
 #: Seconds until a task that failed is asked for again.
-RETRY_AFTER = 15.0
+RETRY_AFTER = 5.0
 #: Seconds that the pods of a node have for leaving it.
 DRAIN_TIMEOUT = 300
 #: Seconds until hosts that are lost are looked for again.
@@ -212,7 +212,7 @@ class _Run:
             after = json.dumps([self.observed["state"], self.machines, self.tasks, self.passed, self.observed["lead"]])
             if before == after:
                 break
-        if self.observed["state"] not in (DELETING, DELETED):
+        if self.observed["state"] not in (DELETING, DELETED) and self.observed["reset"] == self.facts.reset:
             faults = self._faults()
             self._tell_faults(faults)
             self._set_conditions(faults)
@@ -810,16 +810,15 @@ class _Run:
         if "bootstrapped" not in self.passed:
             return
         if pack.layer in _HOST_LAYERS or pack.layer == "cni":
-            # Hosts and network are as they should be when every node is ready and as it should be.
-            state, message = ("Ready", "") if self._nodes_complete() else ("Deploying", "")
+            # Hosts and network are as they should be once every node was ready and as it should be.
+            ready = before == "Ready" or self._nodes_complete()
+            state, message = ("Ready" if ready else "Deploying"), ""
         elif said and said.get("digest") == pack.digest:
             state, message = str(said.get("state", "Deploying")), str(said.get("message", ""))
         else:
             state, message = "Deploying", ""
         if state not in ("Pending", "Deploying", "Ready", "Error"):
             state = "Deploying"
-        if state == "Deploying" and before == "Ready" and pack.layer == "cni":
-            state = "Ready"
         entry["state"], entry["message"] = state, message
         if state != "Pending" and entry["started"] is None:
             entry["started"] = self.at
