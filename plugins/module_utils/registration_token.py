@@ -77,6 +77,7 @@ class RegistrationToken(Resource):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._names: dict[str, str] = {}
+        self._new_and_inactive = False
         if self.params.get("expires_at") and self.params.get("expires_in"):
             raise PaletteError("expires_at and expires_in are both set, and each says when the token ends. Keep one.")
         if self.params.get("renew_before") and not self.params.get("expires_in"):
@@ -171,10 +172,13 @@ class RegistrationToken(Resource):
         self.client.put(f"/v1/edgehosts/tokens/{uid}/state", {"isActive": active}, tenant=True)
 
     def create(self, after: Values) -> str:
-        uid = self.client.create("/v1/edgehosts/tokens", self.body(after), tenant=True)
-        if after.get("active") is False:
+        self._new_and_inactive = after.get("active") is False
+        return self.client.create("/v1/edgehosts/tokens", self.body(after), tenant=True)
+
+    def settle(self, uid: str, changed: bool) -> Result:
+        if self._new_and_inactive:  # a creation cannot say so
             self._switch(uid, False)
-        return uid
+        return {}
 
     def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         uid = raw["metadata"]["uid"]

@@ -17,14 +17,19 @@ import pytest
 from support.plane import RunningPlane
 from support.project import Project, faults, fresh_project
 from support.runs import Api, Outcome, Step, Values
-from support.specs import AWS_ACCOUNT, PROFILE, namespace
+from support.specs import AWS_ACCOUNT, EDGE_HOST, PROFILE, namespace
 
 RESOURCES: dict[str, tuple[str, Values]] = {
     "projects": ("project", {"tags": {"a": "1"}}),
     "cloudaccounts": ("cloud_account", AWS_ACCOUNT.base),
     "clusterprofiles": ("cluster_profile", PROFILE.base),
+    "registration_tokens": ("registration_token", {"expires_at": "2031-01-01", "active": False}),
+    "edge_hosts": ("edge_host", EDGE_HOST.base),
 }
+TENANTS = ("projects", "registration_tokens")
 CREATION = {
+    "registration_tokens": r"^/v1/edgehosts/tokens$",
+    "edge_hosts": r"^/v1/edgehosts$",
     "projects": r"^/v1/projects$",
     "cloudaccounts": r"^/v1/cloudaccounts/aws$",
     "clusterprofiles": r"^/v1/clusterprofiles$",
@@ -47,9 +52,8 @@ def broken(faulty: RunningPlane, tmp_path: Path) -> Iterator[Project]:
 
 def made(project: Project, kind: str, name: str) -> list[str]:
     """The objects of that name, as the plane lists them."""
-    api = project.tenant if kind == "projects" else project.api
-    items = api.get(f"/v1/dashboard/{kind}/metadata")["items"]
-    return [item["metadata"]["uid"] for item in items if item["metadata"]["name"] == name]
+    api = project.tenant if kind in TENANTS else project.api
+    return [uid for known, uid in api.listed(kind) if known == name]
 
 
 def calls(outcome: Outcome, method: str) -> int:
@@ -96,13 +100,13 @@ def test_a_creation_whose_answer_is_lost_is_not_made_twice(
     broken: Project, kind: str, fault: dict[str, Any], way: str
 ) -> None:
     module, spec = RESOURCES[kind]
-    name = broken.name + "-x"
+    name, key = broken.name + "-x", "uid" if kind == "edge_hosts" else "name"
     with faults(broken.plane, {"method": "POST", "path": CREATION[kind], **fault}):
-        outcome = broken.ansible.one(module, {**spec, "name": name, "timeout": 1}, way=way)
+        outcome = broken.ansible.one(module, {**spec, key: name, "timeout": 1}, way=way)
     assert outcome.changed
     (uid,) = made(broken, kind, name)
     assert outcome.result[module]["uid"] == uid
-    again = broken.ansible.one(module, {**spec, "name": name})
+    again = broken.ansible.one(module, {**spec, key: name})
     assert not again.changed
 
 

@@ -14,7 +14,7 @@ from support.plane import RunningPlane
 from support.project import Project, faults, fresh_project
 from support.proxy import proxy
 from support.runs import Ansible, Api, Step, Values, at_once
-from support.specs import AWS_ACCOUNT, namespace
+from support.specs import AWS_ACCOUNT, EDGE_HOST, namespace
 
 WAYS = ("action", "module")
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
@@ -233,20 +233,21 @@ SHARED = [
     pytest.param("project", {"tags": {"a": "1"}}, "projects", id="project"),
     pytest.param("cloud_account", AWS_ACCOUNT.base, "cloudaccounts", id="cloud account"),
     pytest.param("cluster_profile", ADD_ON, "clusterprofiles", id="cluster profile"),
+    pytest.param("registration_token", {"expires_at": "2031-01-01"}, "registration_tokens", id="registration token"),
+    pytest.param("edge_host", EDGE_HOST.base, "edge_hosts", id="edge host"),
 ]
 
 
 @pytest.mark.parametrize(("module", "spec", "kind"), SHARED)
 def test_twenty_processes_ensure_the_same_object(project: Project, module: str, spec: Values, kind: str) -> None:
-    name = project.name + "-shared"
-    results = at_once(project.ansible, Step(module, {**spec, "name": name}), 20)
+    name, key = project.name + "-shared", "uid" if kind == "edge_hosts" else "name"
+    results = at_once(project.ansible, Step(module, {**spec, key: name}), 20)
     assert not [result["msg"] for result in results if result.get("failed")]
-    api: Api = project.tenant if kind == "projects" else project.api
-    items = api.get(f"/v1/dashboard/{kind}/metadata")["items"]
-    assert Counter(item["metadata"]["name"] for item in items)[name] == 1
+    api: Api = project.tenant if kind in ("projects", "registration_tokens") else project.api
+    assert Counter(known for known, _ in api.listed(kind))[name] == 1
     assert len({result[module]["uid"] for result in results}) == 1
     assert sum(result["changed"] for result in results) >= 1
-    assert not project.ansible.one(module, {**spec, "name": name}).changed
+    assert not project.ansible.one(module, {**spec, key: name}).changed
 
 
 def test_twenty_processes_that_want_different_things_of_one_object(project: Project) -> None:

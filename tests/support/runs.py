@@ -370,16 +370,20 @@ class Api:
     def get(self, path: str, **query: Any) -> Any:
         return self.call("GET", path, **query)
 
-    def names(self, kind: str) -> dict[str, str]:
-        """Names to uids of a kind in scope, from its bulk listing: projects, cloudaccounts, clusterprofiles, …"""
-        paths = {"registration_tokens": "/v1/edgehosts/tokens"}
+    def listed(self, kind: str) -> list[tuple[str, str]]:
+        """Name and uid of each object of a kind in scope, from its bulk listing: projects, cloudaccounts, …
+
+        Edge hosts are known by their uid.
+        """
         if kind == "edge_hosts":
-            return {item["uid"]: item["uid"] for item in self.get("/v1/edgehosts/metadata")["edgeHosts"]}
-        found = {}
-        for item in self.get(paths.get(kind, f"/v1/dashboard/{kind}/metadata"))["items"]:
-            metadata = item.get("metadata", item)
-            found[metadata["name"]] = metadata["uid"]
-        return found
+            return [(item["uid"], item["uid"]) for item in self.get("/v1/edgehosts/metadata")["edgeHosts"]]
+        path = "/v1/edgehosts/tokens" if kind == "registration_tokens" else f"/v1/dashboard/{kind}/metadata"
+        objects = [item.get("metadata", item) for item in self.get(path)["items"]]
+        return [(metadata["name"], metadata["uid"]) for metadata in objects]
+
+    def names(self, kind: str) -> dict[str, str]:
+        """Names to uids of a kind in scope."""
+        return dict(self.listed(kind))
 
     def close(self) -> None:
         self.client.close()
