@@ -205,6 +205,8 @@ def test_a_cluster_of_three_hosts_comes_up(site: Site) -> None:
     assert set(machines) == {"b", "c"} and machines["b"]["metadata"]["name"] == "b"
     assert machines["b"]["status"]["ready"] and machines["b"]["status"]["instanceState"] == "Running"
     assert machines["b"]["spec"]["nics"][0]["privateIPs"] == ["192.0.2.12"]
+    overview = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")
+    assert overview["spec"]["archTypes"] == ["amd64"] and overview["spec"]["cloudaccount"] == {"name": "", "uid": ""}
     lead = site.agents["a"].desired()["cluster"]
     assert lead["lead"] and {peer["uid"] for peer in lead["peers"]} == {"b", "c"}
 
@@ -452,6 +454,21 @@ def test_the_operating_system_fits_the_mode_of_the_hosts(site: Site) -> None:
     message = site.refused(422, pool("cp", "box", control_plane=True))
     assert "of appliance" in message and "provider image" in message
     site.create(pool("cp", "box", control_plane=True), profiles=[uid])
+
+
+def test_the_pack_of_the_operating_system_has_a_preset_for_each_mode(site: Site) -> None:
+    packs = site.api.ok("GET", "/v1/packs", params={"filters": "spec.name=edge-native-byoi"})["items"]
+    assert [preset["name"] for preset in packs[0]["spec"]["presets"]] == ["byoi-agent-mode", "byoi-appliance-mode"]
+
+
+def test_a_cluster_of_another_architecture_shows_it(site: Site) -> None:
+    site.host("a", archType="arm64")
+    uid = site.create(CP)
+    overview = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")
+    assert overview["spec"]["archTypes"] == ["arm64"]
+    body = {"filter": {"conjunction": "and", "filterGroups": []}, "sort": []}
+    (found,) = site.api.ok("POST", "/v1/dashboard/spectroclusters/metadata/search", body)["items"]
+    assert found["specSummary"]["archType"] == ["arm64"]
 
 
 def test_charts_are_refused(site: Site) -> None:

@@ -56,6 +56,8 @@ class Pack:
     values: str
     group: str = ""
     addon_type: str = ""
+    #: Ready-made values (v1PackPreset).
+    presets: tuple[dict[str, Any], ...] = ()
 
     @property
     def digest(self) -> str:
@@ -188,6 +190,7 @@ def catalogue() -> Catalogue:
                     values=item["values"].rstrip("\n"),
                     group=item.get("group", ""),
                     addon_type=item.get("addonType", ""),
+                    presets=tuple(item.get("presets", ())),
                 )
             )
     return Catalogue(tuple(registries.values()), tuple(packs), {pack.uid: pack for pack in packs})

@@ -78,11 +78,18 @@ def settle(plane: Plane, cluster: Document, config: Document, known: Observed, o
     before = set(cluster.body.get("_hosts", ()))
     if now != before:
         cluster.body["_hosts"] = sorted(now)
-        for uid in before ^ now:
+        architectures = set()
+        for uid in before | now:
             document = plane.store.get(EDGE_HOST, uid)
-            if document is not None:
+            if document is None:
+                continue
+            if uid in now:
+                architectures.add(architecture_of(document))
+            if uid not in before or uid not in now:
                 _write_use(document, cluster if uid in now else None)
                 plane.store.save(document)
+        if architectures:
+            cluster.body["_architectures"] = sorted(architectures)
     _drop_empty_pools(plane, cluster, config, observed)
     if gone and (reported := reported_of(plane, cluster.uid)):
         plane.store.delete(reported.uid)
@@ -124,6 +131,13 @@ def _drop_empty_pools(plane: Plane, cluster: Document, config: Document, observe
         spec["machinePoolConfig"] = [pool for pool in spec["machinePoolConfig"] if pool["name"] not in gone]
         cluster.body["_wanted"]["emptied"] = [name for name in emptied if name not in gone]
         plane.store.save(config)
+
+
+def architecture_of(document: Document | None) -> str:
+    """The architecture of a host, as its record has it."""
+    device = document.body.get("spec", {}).get("device", {}) if document else {}
+    found: str = device.get("archType") or "amd64"
+    return found
 
 
 def reported_of(plane: Plane, cluster_uid: str) -> Document | None:

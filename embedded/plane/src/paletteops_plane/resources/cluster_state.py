@@ -13,12 +13,14 @@ Documents:
       Kubernetes API answers; ``_observed``: what the provisioner keeps
     - ``_repave``: from the moment at which a repave is asked for, see ``resources.clusters``
     - ``_deleted_at``: since when it is being deleted
+    - of clusters on hosts (``edge-native``): ``_hosts`` uids of the hosts that are in it or on their way in or out;
+      ``_architectures``; ``_renewal`` and ``_reset``: what was asked for last of certificates and hosts, by an id
 ``attached``
     The profiles of a cluster with values and manifests; parent is the cluster (see ``attachments``).
 ``cloudconfig``
-    Body as v1AwsCloudConfig or v1VsphereCloudConfig, ``kind`` the cloud; parent is the cluster. Gone with the cluster.
+    Body as v1AwsCloudConfig or the like, ``kind`` the cloud; parent is the cluster. Gone with the cluster.
 ``machine``
-    Body as v1AwsMachine or v1VsphereMachine, and ``_pool``, ``_control_plane``, ``_ready``, ``_joined`` (it is a node),
+    Body as v1AwsMachine or the like, and ``_pool``, ``_control_plane``, ``_ready``, ``_joined`` (it is a node),
     ``_kubernetes_version``; parent is the cloud config.
 ``event``
     Body as v1Event; parent is the cluster.

@@ -27,6 +27,9 @@ Json = dict[str, Any]
 #: What a label without a value of its own has as its value.
 _TAG = "spectro__tag"
 
+#: The architectures of clusters in clouds; those on hosts have their hosts'.
+_ARCHITECTURES = ["amd64"]
+
 _STATES = ("Pending", "Provisioning", "Running", "Deleting", "Deleted")
 
 LANGUAGE = Language(
@@ -59,6 +62,7 @@ _PATHS = {
     "repaveState": "$.status.repave.state",
     "cloudAccountUid": "$._account.uid",
     "region": "$._location",
+    "architectures": "$._architectures",
 }
 
 
@@ -176,7 +180,7 @@ def get_overview(call: Call) -> Json:
     return {
         "metadata": body["metadata"],
         "spec": {
-            "archTypes": ["amd64"],
+            "archTypes": body.get("_architectures", _ARCHITECTURES),
             "cloudConfig": _cloud_config(call, cluster),
             "cloudaccount": {"name": account["name"], "uid": account["uid"]},
             **_templates(body),
@@ -200,7 +204,7 @@ def _summary(call: Call, cluster: Document, projects: dict[str, str], updates: _
     return {
         "metadata": body["metadata"],
         "specSummary": {
-            "archTypes": ["amd64"],
+            "archTypes": body.get("_architectures", _ARCHITECTURES),
             "cloudAccountMeta": {"name": account["name"], "uid": account["uid"]},
             "cloudConfig": _cloud_config(call, cluster),
             "clusterConfig": {key: config[key] for key in ("timezone",) if key in config},
@@ -219,7 +223,7 @@ def _meta_summary(row: Any, projects: dict[str, str]) -> Json:
     return {
         "metadata": row["metadata"],
         "specSummary": {
-            "archType": ["amd64"],
+            "archType": row["architectures"] or _ARCHITECTURES,
             "cloudAccountUid": row["cloudAccountUid"] or "",
             "cloudRegion": row["region"] or "",
             "cloudType": row["environment"],

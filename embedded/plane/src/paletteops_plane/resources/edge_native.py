@@ -15,7 +15,7 @@ from paletteops_plane.errors import ApiError, invalid
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import MEMORY
 from paletteops_plane.provisioner.edge import LOST_AFTER, version_key
-from paletteops_plane.provisioner.host_records import EDGE_HOST, heard_of
+from paletteops_plane.provisioner.host_records import EDGE_HOST, architecture_of, heard_of
 from paletteops_plane.resources import edge_values
 from paletteops_plane.resources.attachments import Attachment
 from paletteops_plane.resources.cluster_state import ATTACHED
@@ -130,12 +130,6 @@ def _check_free(plane: Plane, record: Document, cluster: Document | None, field:
             f"{field}: the edge host {record.name!r} ({record.uid}) is not healthy: {reason}",
             details,
         )
-
-
-def architecture_of(record: Document | None) -> str:
-    device = record.body.get("spec", {}).get("device", {}) if record else {}
-    found: str = device.get("archType") or "amd64"
-    return found
 
 
 def host_type_of(record: Document) -> str:

@@ -86,7 +86,13 @@ def _tags(versions: list[Pack]) -> dict[str, Any]:
         **_described(first),
         "registryUid": first.registry.uid,
         "packValues": [
-            {"packUid": pack.uid, "values": pack.values, "dependencies": [], "presets": [], "schema": []}
+            {
+                "packUid": pack.uid,
+                "values": pack.values,
+                "dependencies": [],
+                "presets": list(pack.presets),
+                "schema": [],
+            }
             for pack in versions
         ],
         "tags": [
@@ -125,7 +131,7 @@ def spec_of(pack: Pack) -> dict[str, Any]:
         "values": pack.values,
         "version": pack.version,
         "manifests": [],
-        "presets": [],
+        "presets": list(pack.presets),
         "schema": [],
     }
 
