@@ -20,6 +20,7 @@ from clusters import profile
 from conftest import Api, InProcess
 
 from paletteops_plane.app import create_app
+from paletteops_plane.hosts_api import CALLS
 from paletteops_plane.plane import Plane, Settings
 
 HOSTS = "/v1/edgehosts"
@@ -462,14 +463,17 @@ def test_logs_that_nobody_asked_for_are_refused(agents: list[Agent], project: Ap
 
 def test_the_description_holds_what_agents_call(tenant: Api) -> None:
     paths = tenant.ok("GET", "/embedded/v1/openapi.json")["paths"]
-    own = {path.removeprefix("/hosts/{uid}/"): set(item) for path, item in paths.items() if path.startswith("/hosts/")}
-    assert own == {
-        "desired": {"get"},
-        "observed": {"put"},
-        "events": {"post"},
-        "join/{member_uid}": {"put"},
-        "join": {"get"},
-        "kubeconfig": {"put"},
-        "content": {"get"},
-        "logs/{request_id}": {"put"},
-    }
+    described = [
+        f"{method.upper()} {path.removeprefix('/hosts/{uid}/')}"
+        for path, item in paths.items()
+        if path.startswith("/hosts/")
+        for method in item
+    ]
+    assert sorted(described) == sorted(CALLS)
+
+
+def test_what_is_no_json_or_no_path_is_answered_as_everything_else(agents: list[Agent]) -> None:
+    response = agents[0].own("PUT", "observed", content=b"{", headers={"Content-Type": "application/json"})
+    assert code(response) == (422, "InvalidValue")
+    assert code(agents[0].own("GET", "nothing")) == (404, "PathNotFound")
+    assert code(agents[0].own("DELETE", "desired")) == (404, "PathNotFound")

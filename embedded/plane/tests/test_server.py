@@ -216,7 +216,11 @@ def test_another_key_is_made_by_the_command(start: Start, tmp_path: Path) -> Non
 def test_routes_are_printed_without_a_data_file(tmp_path: Path) -> None:
     result = run("--routes", env={**os.environ, "HOME": str(tmp_path)})
     assert result.returncode == 0
-    assert "GET    /v1/projects/{uid}  (tenant)" in result.stdout.splitlines()
+    assert {
+        "GET    /v1/projects/{uid}  (tenant)",
+        "PATCH  /v1/edgehosts/{uid}/health  (any, host)",
+        "GET    /embedded/v1/hosts/{uid}/desired  (host)",
+    } <= set(result.stdout.splitlines())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -362,6 +366,20 @@ def test_hosts_outlive_a_kill_and_their_secrets_are_in_no_log(start: Start) -> N
     assert httpx.patch(f"{again.url}{path}", headers=headers, json={"state": "healthy"}).status_code == 204
     written = plane.data.with_name("log").read_text() + again.data.with_name("log").read_text()
     assert headers["Authorization"].rpartition(":")[2] not in written and "a-claim" not in written
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure(start: Start) -> None:
+    plane = start()
+    headers = registered(plane, "edge-a")["Authorization"]
+    host, port = plane.url.removeprefix("http://").split(":")
+    for method, path in (("PATCH", "/v1/edgehosts/edge-a/health"), ("PUT", "/embedded/v1/hosts/edge-a/observed")):
+        with socket.create_connection((host, int(port))) as client:
+            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {headers}\r\nContent-Length: 100\r\n\r\n{{"
+            client.sendall(head.encode())
+    assert plane.client.get("/v1/users/info").status_code == 200
+    plane.stop()
+    written = plane.data.with_name("log").read_text()
+    assert "Traceback" not in written and "ERROR" not in written
 
 
 def test_a_folder_of_content_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,6 +72,7 @@ def create_app(plane: Plane) -> FastAPI:
     app.router.routes.append(Route("/v1/{rest:path}", not_served))
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(ClientDisconnect, answer_nobody)
     app.add_exception_handler(Exception, _answer_failure)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
@@ -230,6 +232,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     return error_response(ApiError("PathNotFound", f"there is no {request.method} {request.url.path} here"))
+
+
+async def answer_nobody(request: Request, error: Exception) -> Response:
+    """Who sent the request is gone before its body was whole, which is no failure of the plane."""
+    return Response(status_code=400)
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:

@@ -97,13 +97,19 @@ def _data(options: argparse.Namespace) -> Path:
 
 def _print_routes() -> int:
     from paletteops_plane.contract import CONTRACT
+    from paletteops_plane.host_access import HOST_OPERATIONS
+    from paletteops_plane.hosts_api import CALLS
     from paletteops_plane.resources import load
     from paletteops_plane.routing import HANDLERS
 
     load()
     for name in sorted(HANDLERS, key=lambda item: item.split(" ")[::-1]):
         method, path = name.split(" ")
-        print(f"{method:7}{path}  ({CONTRACT.operations[name].scope})")
+        scope = CONTRACT.operations[name].scope + (", host" if name in HOST_OPERATIONS else "")
+        print(f"{method:7}{path}  ({scope})")
+    for name in sorted(CALLS, key=lambda item: item.split(" ")[::-1]):
+        method, path = name.split(" ")
+        print(f"{method:7}/embedded/v1/hosts/{{uid}}/{path}  (host)")
     return 0
 
 

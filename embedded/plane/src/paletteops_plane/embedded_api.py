@@ -10,6 +10,8 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from paletteops_plane import __version__
@@ -21,7 +23,7 @@ PREFIX = "/embedded/v1"
 
 
 def install(app: FastAPI, plane: Plane) -> None:
-    from paletteops_plane.app import error_response
+    from paletteops_plane.app import answer_nobody, error_response
 
     own = FastAPI(title="Embedded plane: agents and test controls", version=__version__, docs_url=None, redoc_url=None)
     own.include_router(routes(plane))
@@ -43,4 +45,11 @@ def install(app: FastAPI, plane: Plane) -> None:
         text = "; ".join(f"{item['field']}: {item['problem']}" for item in fields[:5])
         return error_response(ApiError("InvalidValue", text, {"fields": fields}))
 
+    @own.exception_handler(HTTPException)
+    async def refuse_http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:
+            return error_response(ApiError("InvalidRequest", str(error.detail)))
+        return error_response(ApiError("PathNotFound", f"there is no {request.method} {request.url.path} here"))
+
+    own.add_exception_handler(ClientDisconnect, answer_nobody)
     app.mount(PREFIX, HostsGate(own, plane))

@@ -36,6 +36,18 @@ LARGEST_BODY = 1024 * 1024
 #: Bytes of the largest archive of logs.
 LARGEST_LOGS = 256 * 1024 * 1024
 
+#: The calls, each below ``/embedded/v1/hosts/{uid}/``.
+CALLS = (
+    "GET desired",
+    "PUT observed",
+    "POST events",
+    "PUT join/{member_uid}",
+    "GET join",
+    "PUT kubeconfig",
+    "GET content",
+    "PUT logs/{request_id}",
+)
+
 _PATH = re.compile(r"/embedded/v1/hosts/(?P<uid>[^/]+)/(?P<rest>.+)")
 _GZIP = b"\x1f\x8b"
 
