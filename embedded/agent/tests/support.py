@@ -20,7 +20,7 @@ Json = dict[str, Any]
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found], seconds: float = 20.0, what: str = "") -> Found:
+def until(look: Callable[[], Found], seconds: float = 20.0, what: Any = "") -> Found:
     """What ``look`` returns, as soon as it is true."""
     deadline = time.monotonic() + seconds
     while True:

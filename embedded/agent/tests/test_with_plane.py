@@ -104,6 +104,9 @@ class RealPlane:
     def healthy(self, cluster: str, seconds: float = 60) -> None:
         until(lambda: self.state(cluster) == ("Running", "Healthy"), seconds, "a healthy cluster")
 
+    def health(self, host: str) -> str:
+        return str(self.call("GET", f"/v1/edgehosts/{host}")["status"]["health"].get("state", ""))
+
     def pools_path(self, cluster: str) -> str:
         config = self.call("GET", f"/v1/spectroclusters/{cluster}")["spec"]["cloudConfigRef"]["uid"]
         return f"/v1/cloudconfigs/edge-native/{config}/machinePools"
@@ -185,17 +188,7 @@ class Hosts:
         return self.running[name].agent.reconciler.observed()
 
     def registered(self, *names: str) -> None:
-        for name in names:
-            until(self.running[name].agent.central.registered.is_set, 30, f"{name} is registered")
-        wanted = "healthy"
-        for name in names:
-            until(
-                lambda name=name: (
-                    self.plane.call("GET", f"/v1/edgehosts/{name}")["status"]["health"].get("state") == wanted
-                ),
-                30,
-                f"{name} is healthy",
-            )
+        until(lambda: all(self.plane.health(name) == "healthy" for name in names), 30, f"{names} are healthy")
 
 
 @pytest.fixture
@@ -255,8 +248,7 @@ def test_the_life_of_a_cluster(real: RealPlane, hosts: Hosts) -> None:
 
     # and away with it
     real.call("DELETE", f"/v1/spectroclusters/{cluster}")
-    for name in ("a", "b", "c"):
-        until(lambda name=name: hosts.observed(name)["cluster_uid"] is None, 40, f"{name} has left")
+    until(lambda: not any(hosts.observed(name)["cluster_uid"] for name in ("a", "b", "c")), 40, "all have left")
     until(lambda: real.call("GET", "/v1/edgehosts/a")["status"]["state"] == "ready", 40, "the host is free")
 
 

@@ -85,7 +85,7 @@ class Central:
         self._report_backoff = Backoff(1.0 / self._speed, 60.0)
         self._events: deque[dict[str, str]] = deque(maxlen=MAX_EVENTS)
         self._heartbeat_due = 0.0
-        self._sent = ""
+        self._sent = self._sent_news = ""
         self._sent_packs = ""
         self._sent_at = 0.0
         self._said = ""
@@ -241,6 +241,7 @@ class Central:
         if not self.registered.is_set():
             return self.register()
         query = urlencode({"known": self._known, "wait": f"{POLL_SECONDS:.0f}"})
+        began = time.monotonic()
         try:
             answer = self._call("GET", self._path(f"desired?{query}"), wait=POLL_SECONDS)
             if answer.status == 204:
@@ -259,6 +260,8 @@ class Central:
         if self._said:
             log.info("the plane answers again")
             self._said = ""
+        if content is None and time.monotonic() - began < 1.0:
+            return self._poll_backoff.next()  # a plane that is ending sends its hosts away
         self._poll_backoff.reset()
         if content is not None:
             self._known = content["generation"]
@@ -275,14 +278,16 @@ class Central:
         early = REPORT_PAUSE / self._speed - (now - self._sent_at)
         content = observed()
         mark = fingerprint(content)
-        if mark != self._sent and early > 0 and now < self._heartbeat_due:
+        # what others wait for is sent at once, the words of a step not more often than they can be read
+        news = fingerprint({**content, "step": ""})
+        if mark != self._sent and news == self._sent_news and early > 0 and now < self._heartbeat_due:
             return early
         try:
             if mark != self._sent:
                 self._sent_at = now
                 self._call("PUT", self._path("observed"), content)
                 self._send_packs(content["packs"])
-                self._sent = mark
+                self._sent, self._sent_news = mark, news
             if now >= self._heartbeat_due:
                 healthy, message = health()
                 body = {

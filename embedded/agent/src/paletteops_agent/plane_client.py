@@ -284,6 +284,7 @@ class Connection:
             if connection.sock is None:
                 connection.timeout = plane.connect_seconds
                 connection.connect()
+                _keep_alive(connection.sock)
                 if self._aborted:
                     raise Unreachable("the agent is ending")
             self._set_timeout(max(1.0, deadline - time.monotonic()))
@@ -321,6 +322,18 @@ class Connection:
         if response.length:  # what the server still owed when it closed the connection
             raise Unreachable("the answer was cut off")
         return b"".join(pieces)
+
+
+def _keep_alive(connected: socket.socket | None) -> None:
+    """Probes on a connection that waits for long: routers keep it, and a plane that vanished is noticed."""
+    if connected is not None:
+        for level, option, value in (
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+        ):
+            connected.setsockopt(level, option, value)
 
 
 def _headers(response: http.client.HTTPResponse) -> dict[str, str]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import content
 from .config import Trust
@@ -31,7 +31,9 @@ log = logging.getLogger("palette-agent")
 RUNNING_PAUSE = 30.0
 IDLE_PAUSE = 300.0
 #: seconds until the next look while something comes by itself (a node that gets ready, packs)
-SOON = 3.0
+SOON = 1.0
+#: also for hosts that are simulated
+SHORTEST_PAUSE = 0.05
 MATERIAL_PAUSE = 2.0
 CERTIFICATES_PAUSE = 600.0
 #: packs that are ready are applied again after this time, which mends what was changed in the cluster
@@ -85,6 +87,14 @@ class Host:
     settings: Callable[[Cluster | None], None] = lambda cluster: None
 
 
+class Rest(NamedTuple):
+    """What a pass ended with: seconds until the next one, and what the host waits for meanwhile."""
+
+    pause: float
+    phase: str = ""
+    step: str = ""
+
+
 class Stopped(Exception):
     """The agent is ending."""
 
@@ -129,6 +139,9 @@ class Reconciler:
         with self._lock:
             self._wanted = wanted
             self._failures = 0
+        state, cluster = self.journal.state, wanted.cluster
+        if state.member and cluster is not None and cluster.uid == state.cluster_uid and not wanted.reset:
+            self._start_tasks(wanted)  # others wait for them, so they do not wait for what goes on here
         self.wake.set()
 
     @property
@@ -229,7 +242,7 @@ class Reconciler:
         if wanted is None:
             return IDLE_PAUSE
         try:
-            pause = self._pass(wanted)
+            rest = self._pass(wanted)
         except Stopped:
             return IDLE_PAUSE
         except (EngineError, SiteError, content.ContentError) as error:
@@ -239,8 +252,8 @@ class Reconciler:
             log.exception("unexpected")
             return self._failed("AgentFailed", f"{type(error).__name__}: {error}", True)
         self._failures = 0
-        self._set(error=None, phase="", step="")
-        return pause / self._speed
+        self._set(error=None, phase=rest.phase, step=rest.step)
+        return max(SHORTEST_PAUSE, rest.pause / self._speed)
 
     def _failed(self, reason: str, message: str, retry: bool) -> float:
         first = self._error != {"reason": reason, "message": message}
@@ -258,21 +271,21 @@ class Reconciler:
             raise _Busy
         try:
             self.journal.begin(kind, cluster_uid)
-            self._set(phase=phase, step=kind, error=None)
+            self._set(phase=phase, step=kind)
             yield
         finally:
             self._exclusive.release()
 
-    def _pass(self, wanted: Wanted) -> float:
+    def _pass(self, wanted: Wanted) -> Rest:
         try:
             return self._next(wanted)
         except _Busy:
             # a task runs; a host that is a member is seen to meanwhile
             if wanted.cluster and wanted.member and self.journal.state.member:
                 self._look_after(wanted, wanted.cluster, wanted.member)
-            return SOON
+            return Rest(SOON)
 
-    def _next(self, wanted: Wanted) -> float:
+    def _next(self, wanted: Wanted) -> Rest:
         state = self.journal.state
         if wanted.logs and wanted.logs != state.logs_done:
             self.site.send_logs(wanted.logs)
@@ -282,14 +295,14 @@ class Reconciler:
                 self._leave(force=True, reset_done=wanted.reset)
             # whatever else is wanted was so before the reset
             self._set(applied=wanted.generation)
-            return IDLE_PAUSE
+            return Rest(IDLE_PAUSE)
         cluster, member = wanted.cluster, wanted.member
         if wanted.step == "leave" or cluster is None or member is None:
             if state.cluster_uid or state.member or state.unfinished:
                 self._leave(force=cluster is None)
             self.host.settings(None)
             self._set(applied=wanted.generation)
-            return IDLE_PAUSE
+            return Rest(IDLE_PAUSE)
         if state.cluster_uid not in (None, cluster.uid) or self._must_undo(wanted, cluster):
             self._leave(force=True)
         self.journal.note(cluster_uid=cluster.uid, cluster_name=cluster.name)
@@ -299,9 +312,9 @@ class Reconciler:
             self._prepare(cluster, member)
         if wanted.step == "prepare" and not state.member:
             self._set(applied=wanted.generation)
-            return IDLE_PAUSE
+            return Rest(IDLE_PAUSE)
         if not state.member and not self._enter(wanted.step, cluster, member):
-            return MATERIAL_PAUSE
+            return Rest(MATERIAL_PAUSE, "joining", "waiting for join material")
         if changes_version:
             self._upgrade(cluster, member)
         return self._look_after(wanted, cluster, member)
@@ -415,7 +428,6 @@ class Reconciler:
         if step == "join":
             material = self.site.material()
             if material is None:
-                self._set(phase="joining", step="waiting for join material")
                 return False
         with self._action(step, "bootstrapping" if step == "bootstrap" else "joining", cluster.uid):
             self.site.event("Entering", f"{step} of {cluster.name} begins")
@@ -442,7 +454,7 @@ class Reconciler:
 
     # --- a member ---
 
-    def _look_after(self, wanted: Wanted, cluster: Cluster, member: Member) -> float:
+    def _look_after(self, wanted: Wanted, cluster: Cluster, member: Member) -> Rest:
         """What is seen to again and again on a host that is a member."""
         self.host.settings(cluster)
         self._set(node=self.engine.node())
@@ -466,7 +478,7 @@ class Reconciler:
         ready = self._node is not None and self._node.ready and health.healthy
         if not tasks_left and not packs_left:
             self._set(applied=wanted.generation)
-        return RUNNING_PAUSE if ready and not tasks_left and not packs_left else SOON
+        return Rest(RUNNING_PAUSE if ready and not tasks_left and not packs_left else SOON)
 
     def _look_at_certificates(self) -> None:
         now = time.monotonic()
@@ -497,9 +509,12 @@ class Reconciler:
     def _start_tasks(self, wanted: Wanted) -> bool:
         """Start what is open, where nothing runs; whether something is open."""
         open_tasks = [task for task in wanted.tasks if self._is_open(task)]
-        if open_tasks and (self._tasks_thread is None or not self._tasks_thread.is_alive()):
-            self._tasks_thread = threading.Thread(target=self._run_tasks, args=(open_tasks,), name="tasks", daemon=True)
-            self._tasks_thread.start()
+        with self._lock:
+            runs = self._tasks_thread is not None and self._tasks_thread.is_alive()
+            if open_tasks and not runs and not self.stopping.is_set():
+                worker = threading.Thread(target=self._run_tasks, args=(open_tasks,), name="tasks", daemon=True)
+                worker.start()
+                self._tasks_thread = worker
         return bool(open_tasks)
 
     def _is_open(self, task: Task) -> bool:
