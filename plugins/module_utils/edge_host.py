@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.client import Client
-from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, unknown
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import ApiError, PaletteError, unknown
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, decode, encode
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import (
@@ -24,6 +24,9 @@ from ansible_collections.paletteops.modes.plugins.module_utils.run import Index,
 
 READY, UNPAIRED = "ready", "unpaired"
 HEALTHY = "healthy"
+
+#: What the API says of a uid that has a record, wherever in the tenant.
+TAKEN = "AlreadyRegisteredEdgeHostDevice"
 
 #: Seconds between two lines of progress for a host that stays as it is.
 PROGRESS = 30.0
@@ -189,7 +192,17 @@ class EdgeHost(Resource):
     # --- writing ---
 
     def create(self, after: Values) -> str:
-        return self.client.create("/v1/edgehosts", encode(self.fields, after)) or str(after["uid"])
+        uid = str(after["uid"])
+        try:
+            return self.client.create("/v1/edgehosts", encode(self.fields, after)) or uid
+        except ApiError as error:
+            if error.code != TAKEN or self.read(uid) is not None:
+                raise
+            raise PaletteError(
+                f"The {self.title} has a record in another project, with the uid '{uid}'. Name that project, or delete "
+                "the record there first.",
+                **error.details,
+            ) from None
 
     def update(self, raw: dict[str, Any], before: Values, after: Values) -> None:
         metadata = encode((NAME, TAGS), after)["metadata"]

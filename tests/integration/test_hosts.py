@@ -213,6 +213,16 @@ def test_a_host_that_is_installed_anew_registers_after_its_record_was_removed(pr
     assert not project.ansible.one("edge_host", {"uid": host.uid, "state": "registered", **WAIT}).changed
 
 
+def test_a_host_of_another_project_is_refused(project: Project, stocked: Project, token: str) -> None:
+    (host,) = arrive(project, token, "a")
+    outcome = stocked.ansible.one("edge_host", {"uid": host.uid})
+    assert outcome.failed
+    for word in (host.uid, "has a record in another project", "Name that project"):
+        assert word in outcome.msg
+    assert not stocked.ansible.one("edge_host", {"uid": host.uid, "state": "absent"}).changed
+    assert project.ansible.one("edge_host_info", {"query": "[].uid"}).result["edge_hosts"] == [host.uid]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_unhealthy_host_is_given_up_with_what_it_says(project: Project, token: str, way: str) -> None:
     (host,) = arrive(project, token, "a")
@@ -226,7 +236,7 @@ def test_an_unhealthy_host_is_given_up_with_what_it_says(project: Project, token
 def test_waiters_of_a_run_share_their_looks(project: Project, token: str) -> None:
     uids = [f"{project.name}-{number}" for number in range(4)]
     arrive(project, token, *(str(number) for number in range(4)))
-    inventory = {"all": {"hosts": {uid: {} for uid in uids}}}
+    inventory: Values = {"all": {"hosts": {uid: {} for uid in uids}}}
     steps = [
         Step("edge_host", {"uid": "{{ inventory_hostname }}", "state": "registered", **WAIT, "wait_interval": 30}),
     ]
