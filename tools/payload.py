@@ -423,7 +423,7 @@ def write_image(
     """
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         layer = Path(scratch, "layer.tar")
-        with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as tar:
+        with tarfile.open(layer, "w", format=tarfile.USTAR_FORMAT) as tar:
             for folder in sorted({parent for name in files for parent in _parents(name)} | {"tmp"}):
                 entry = tarfile.TarInfo(folder)
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
@@ -443,7 +443,7 @@ def write_image(
         name = f"{hashlib.sha256(encoded).hexdigest()}.json"
         manifest = [{"Config": name, "RepoTags": [reference], "Layers": [f"{layer_digest}/layer.tar"]}]
         partial = target.with_name(f".{target.name}.partial")
-        with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
+        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
             _add_bytes(tar, "manifest.json", json.dumps(manifest).encode())
             _add_bytes(tar, name, encoded)
             _add(tar, f"{layer_digest}/layer.tar", layer, 0o644)
@@ -573,7 +573,7 @@ def write_bundle(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stderr is not None
         try:
-            with tarfile.open(fileobj=process.stdin, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            with tarfile.open(fileobj=process.stdin, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
                 _add_bytes(tar, "bundle.json", raw)
                 _add_bytes(tar, "bundle.json.sig", signature)
                 for name, (path, mode) in members.items():

@@ -66,6 +66,8 @@ class Run:
             "PALETTE_API_URL": self.plane.url,
             "PALETTE_API_KEY": self.plane.key,
             "PALETTE_CA_PATH": self.plane.ca_file or "",
+            # where kubeconfigs go
+            "HOME": str(self.folder / "home"),
             "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".venv" / "collections"),
             "ANSIBLE_CONFIG": str(self.configuration),
             "ANSIBLE_HOME": str(self.folder / "home"),
@@ -138,6 +140,7 @@ class Run:
 
     def kubectl(self, host: Host, *words: str, check: bool = True) -> str:
         tool = [f"{KUBERNETES}/kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
+        tool += ["--cache-dir", "/tmp/kubectl"]
         return host.run([*tool, *words], check=check, timeout=120)
 
     def nodes(self, host: Host) -> dict[str, dict[str, Any]]:
@@ -212,31 +215,204 @@ def short(run: Run) -> None:
     run.give_image(host)
     wait_until("the pod answers through its service", 180, lambda: workload.answers(run, host), 1)
     run.unchanged("site")
-    run.playbook("teardown", "-e", "palette_confirm_teardown=one", "-e", "palette_agent_uninstall=true")
-    left_as_before(run, host, before)
+    run.playbook(
+        "teardown",
+        *("-e", "palette_confirm_teardown=one"),
+        *("-e", json.dumps({"palette_agent_uninstall": True, "palette_agent_remove_packages": True})),
+    )
+    left_as_before(run, host, before, packages=False)
 
 
-def left_as_before(run: Run, host: Host, before: footprint.Footprint) -> None:
+def left_as_before(run: Run, host: Host, before: footprint.Footprint, packages: bool) -> None:
+    """The host is as it was; with ``packages``, but for packages that came and the list of them."""
     found = footprint.difference(before, footprint.take(host), host)
-    packages = found.pop("packages", {"came": [], "went": []})
-    if packages["went"]:
-        raise Failure(f"{host.name} lost packages: {packages['went']}")
-    run.hosts.say(f"{host.name}: packages that stay: {' '.join(packages['came']) or 'none'}")
-    if found:
-        raise Failure(f"{host.name} is not as it was:\n{footprint.shown(found)}")
+    if packages:
+        came = found.pop("packages", {"came": []})["came"]
+        kept = host.run(["cat", "/var/lib/paletteops/packages"], check=False).split() if came else []
+        missing = [name for name in came if name.partition(":")[0] not in {each.partition(":")[0] for each in kept}]
+        if missing:
+            raise Failure(f"{host.name}: packages that came and are not listed: {' '.join(missing)}")
+        files = found.get("files", {"came": []})
+        files["came"] = [line for line in files["came"] if "/var/lib/paletteops" not in line]
+    left = {name: each for name, each in found.items() if any(each.values())}
+    if left:
+        raise Failure(f"{host.name} is not as it was:\n{footprint.shown(left)}")
+    run.hosts.say(f"{host.name} is as it was before")
+
+
+def full(run: Run) -> None:
+    """Two clusters through what happens to clusters."""
+    hosts = {host.name: host for host in run.hosts}
+    before = {host.name: footprint.take(host) for host in run.hosts}
+    alpha, beta = list(hosts.values())[:4], list(hosts.values())[4:7]
+    lead, *workers = alpha
+    site = Site(run, alpha[:3])
+
+    with step(run.hosts, "a cluster of one control plane and two workers"):
+        site.write()
+        run.playbook("site")
+    wait_until("three nodes are ready", 90, lambda: run.ready(lead, [host.name for host in alpha[:3]], VERSIONS[0]))
+    for host in alpha[:3]:
+        run.give_image(host)
+    wait_until("four pods answer", 180, lambda: len(workload.names(run, lead)) == 4, 1)
+    workload.all_reach_each_other(run, lead)
+    run.unchanged("site")
+
+    with step(run.hosts, "a worker is added"):
+        site.alpha = alpha
+        site.write()
+        run.playbook("scale")
+    wait_until("four nodes are ready", 90, lambda: run.ready(lead, [host.name for host in alpha], VERSIONS[0]))
+    run.give_image(alpha[3])
+
+    with step(run.hosts, "a host loses power and comes back"):
+        workers[0].kill()
+        wait_until("its node is not ready", 120, lambda: not run.ready(lead, [host.name for host in alpha]), 1)
+        workers[0].start()
+        workers[0].wait_ready()
+        wait_until("its node is ready again", 120, lambda: run.ready(lead, [host.name for host in alpha]), 1)
+
+    with step(run.hosts, "the plane is stopped and started"):
+        run.plane.stop()
+        if not workload.answers(run, lead):
+            raise Failure("without the plane the service does not answer")
+        run.plane.start()
+        run.unchanged("site")
+
+    with step(run.hosts, "an upgrade under a client"), workload.Client(run, lead) as client:
+        site.profile = "1.0.1"
+        site.write()
+        run.playbook("upgrade", timeout=1800)
+        names = [host.name for host in alpha]
+        wait_until("all nodes have the version", 60, lambda: run.ready(lead, names, VERSIONS[1]), 1)
+    run.hosts.say(f"the client called {client.calls} times")
+    if client.failures:
+        raise Failure(f"{len(client.failures)} of {client.calls} calls failed: {client.failures[:5]}")
+
+    with step(run.hosts, "scale down"):
+        site.alpha = alpha[:3]
+        site.write()
+        run.playbook("scale")
+        wait_until("three nodes are left", 60, lambda: run.ready(lead, [host.name for host in alpha[:3]]), 1)
+        clean(alpha[3])
+
+    with step(run.hosts, "etcd goes back to a snapshot"):
+        agent = "/opt/spectrocloud/bin/palette-agent"
+        lead.run([agent, "etcd-snapshot", "/var/tmp/etcd.snapshot"])
+        run.kubectl(lead, "create", "configmap", "after-the-snapshot")
+        lead.run([agent, "etcd-restore", "/var/tmp/etcd.snapshot"])
+        lead.run(["rm", "/var/tmp/etcd.snapshot"])
+        wait_until("the API answers again", 120, lambda: bool(run.nodes(lead)), 1)
+        if "after-the-snapshot" in run.kubectl(lead, "get", "configmaps", "-o", "name"):
+            raise Failure("what was made after the snapshot is still there")
+        wait_until("all nodes are ready", 120, lambda: run.ready(lead, [host.name for host in alpha[:3]]), 1)
+
+    with step(run.hosts, "patch on all"):
+        tasks = run.folder / "patch.yml"
+        tasks.write_text(json.dumps(PATCH), "utf-8")
+        run.playbook("patch", "-e", json.dumps({"palette_patch_tasks": str(tasks)}), timeout=1800)
+        boots = {host.name: host.run(["cat", "/etc/patched"]).strip() for host in alpha[:3]}
+        if set(boots.values()) != {"patched"}:
+            raise Failure(f"not all hosts were patched: {boots}")
+        for host in alpha[:3]:
+            host.run(["rm", "/etc/patched"])
+        wait_until("all nodes are ready", 120, lambda: run.ready(lead, [host.name for host in alpha[:3]]), 1)
+
+    with step(run.hosts, "a cluster of three control-plane hosts behind a VIP"):
+        site.beta = beta
+        site.write()
+        run.playbook("site", timeout=1800)
+        names = [host.name for host in beta]
+        wait_until("three control planes are ready", 120, lambda: run.ready(beta[0], names), 1)
+    with step(run.hosts, "it loses one and goes on answering"):
+        (holder,) = [host for host in beta if BETA_VIP in host.run(["ip", "-o", "addr"])]
+        others = [host for host in beta if host is not holder]
+        holder.kill()
+        wait_until("the VIP answers", 60, lambda: api_answers(run, others[0], BETA_VIP), 0.5)
+        run.kubectl(others[0], "create", "configmap", "with-two")
+        holder.start()
+        holder.wait_ready()
+        wait_until("three control planes are ready again", 180, lambda: run.ready(others[0], names), 1)
+
+    for name in ("site", "scale", "upgrade"):
+        run.unchanged(name)
+
+    with step(run.hosts, "teardown and uninstall"):
+        more = {"palette_agent_uninstall": True}
+        run.playbook("teardown", "-e", "palette_confirm_teardown=all", "-e", json.dumps(more), timeout=1800)
+        for host in hosts.values():
+            left_as_before(run, host, before[host.name], packages=True)
+
+
+ALPHA_ADDRESS = f"{GATEWAY.rsplit('.', 1)[0]}.100"
+BETA_VIP = f"{GATEWAY.rsplit('.', 1)[0]}.101"
+#: what a user's own tasks might be
+PATCH = [
+    {
+        "name": "Something new",
+        "ansible.builtin.copy": {"content": "patched\n", "dest": "/etc/patched", "mode": "0644"},
+        "become": True,
+    },
+    {"name": "A restart is due", "ansible.builtin.set_fact": {"palette_patch_reboot_needed": True}},
+]
+
+
+class Site:
+    """The inventory as it stands now. A host that left its cluster stays registered, and in the inventory."""
+
+    def __init__(self, run: Run, alpha: Sequence[Host]) -> None:
+        self.run, self.alpha, self.profile = run, list(alpha), "1.0.0"
+        self.beta: list[Host] = []
+        self.seen: list[Host] = []
+
+    def write(self) -> None:
+        lead, *workers = self.alpha
+        profiles = [{"name": "edge", "version": self.profile}]
+        clusters: dict[str, Any] = {
+            "alpha": {
+                "palette_vip": ALPHA_ADDRESS,
+                "palette_profiles": [*profiles, {"name": "workload", "version": "1.0.4"}],
+                "palette_pools": [
+                    {"name": "control", "control_plane": True, "hosts": [lead.name]},
+                    {"name": "workers", "hosts": [host.name for host in workers]},
+                ],
+            }
+        }
+        if self.beta:
+            pool = {"name": "control", "control_plane": True, "control_plane_as_worker": True}
+            clusters["beta"] = {
+                "palette_vip": BETA_VIP,
+                "palette_profiles": profiles,
+                "palette_pools": [{**pool, "hosts": [host.name for host in self.beta]}],
+            }
+        made = [profile(f"1.0.{number}", kubernetes) for number, kubernetes in enumerate(VERSIONS)]
+        self.seen += [host for host in self.alpha + self.beta if host not in self.seen]
+        self.run.write_inventory(clusters, self.seen, [*made, add_on(4)])
+
+
+def clean(host: Host) -> None:
+    """A host that left its cluster: nothing of Kubernetes is on it, and its agent runs."""
+    there = host.shell(
+        "ls -d /etc/kubernetes/*.conf /var/lib/etcd/member /var/lib/kubelet/config.yaml 2>/dev/null || true"
+    )
+    pods = host.shell("ip -o link | grep -c cni- || true").strip()
+    if there.strip() or pods != "0":
+        raise Failure(f"{host.name} left its cluster and is not clean: {there} {pods}")
+
+
+def api_answers(run: Run, host: Host, address: str) -> bool:
+    words = ["--server", f"https://{address}:6443", "--request-timeout=3s", "get", "--raw", "/readyz"]
+    return run.kubectl(host, *words, check=False).startswith("ok")
 
 
 def build_agent(folder: Path) -> Path:
-    target = REPOSITORY / "dist" / "palette-agent-linux-amd64"
-    if Path("tools/agent.py").exists():  # TODO
-        command([sys.executable, str(REPOSITORY / "tools" / "agent.py")], cwd=REPOSITORY)
-    return target
+    command([sys.executable, str(REPOSITORY / "tools" / "agent.py"), str(folder)], cwd=REPOSITORY)
+    return folder / f"palette-agent-linux-{payload.architecture()}"
 
 
 def build_bundles(versions: Sequence[str]) -> Path:
     """The folder of the bundles of those versions alone, with the public key."""
-    if not all((payload.cache_folder() / "bundles" / f"edge-k8s-{v}-amd64.tar.zst").exists() for v in versions):  # TODO
-        command([sys.executable, str(REPOSITORY / "tools" / "payload.py"), *versions], timeout=3600)
+    command([sys.executable, str(REPOSITORY / "tools" / "payload.py"), *versions], timeout=3600)
     return payload.cache_folder() / "bundles"
 
 
@@ -249,11 +425,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with ended_by_signals():
             content = build_bundles(versions)
-            agent = build_agent(REPOSITORY / "dist")
-            with Hosts(1 if options.short else 6, logs=LOGS) as hosts, Plane(hosts.folder / "plane", content) as plane:
+            with Hosts(1 if options.short else 7, logs=LOGS) as hosts, Plane(hosts.folder / "plane", content) as plane:
+                agent = build_agent(hosts.folder / "agent")
                 run = Run(hosts, plane, agent, (content / payload.PUBLIC_KEY).read_text("ascii"))
                 try:
-                    short(run)
+                    (short if options.short else full)(run)
                 except BaseException:
                     LOGS.mkdir(parents=True, exist_ok=True)
                     shutil.copytree(run.folder, LOGS / "ansible", ignore=shutil.ignore_patterns("home", "cp"))

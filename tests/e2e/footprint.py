@@ -20,11 +20,11 @@ VOLATILE = re.compile(
     r"|/etc/(ld\.so\.cache|mtab|\.pwd\.lock|\.updated|resolv\.conf)$|/var/\.updated$|/etc/(group|passwd|shadow|gshadow)-$"
     r"|/usr/(share/(doc|man|info|locale|lintian)|lib/python3.*/__pycache__|local/share/man)(/|$)|/__pycache__(/|$)"
 )
-#: what packages' scripts make, and dpkg does not list
-BY_SCRIPTS = {
-    "netbase": ["/etc/networks"],
-    "rsyslog": ["/etc/systemd/system/syslog.service", "/var/spool/rsyslog", "/etc/rsyslog.conf"],
-}
+#: What packages' scripts make, and dpkg does not list: links among alternatives and run levels, and these.
+BY_SCRIPTS = re.compile(
+    r"/etc/(alternatives|rc\d\.d)/|/etc/networks$|/etc/systemd/system/(syslog\.service$|\S+\.wants/)"
+    r"|^syslog\.service alias$|/var/spool/rsyslog$"
+)
 #: one line each: type, mode, owner, size (of files), path, target (of links)
 FILES = "find / /var -xdev -printf '%y %m %U:%G %s %p %l\\n' 2>/dev/null | sort -u"
 
@@ -73,10 +73,10 @@ def difference(before: Footprint, after: Footprint, host: Host) -> dict[str, dic
     """What came and what went, by question; without what belongs to packages that came, which have their own line."""
     packages = after["packages"] - before["packages"]
     owned = set(host.run(["dpkg", "-L", *sorted(packages)], check=False).splitlines()) if packages else set()
-    owned |= {path for package in packages for path in BY_SCRIPTS.get(package, ())}
     result: dict[str, dict[str, list[str]]] = {}
     for name in before:
-        came = sorted(line for line in after[name] - before[name] if not _of_packages(line, owned))
+        new = after[name] - before[name]
+        came = sorted(line for line in new if not (packages and (BY_SCRIPTS.search(line) or _of_packages(line, owned))))
         went = sorted(before[name] - after[name])
         if came or went:
             result[name] = {"came": came, "went": went}

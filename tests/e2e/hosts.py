@@ -197,7 +197,7 @@ def codename() -> str:
 def prepare_base(say: Callable[[str], None]) -> Base:
     """The base, made when the cache does not hold it yet."""
     suite = codename()
-    recipe = json.dumps([5, suite, BASE_PACKAGES, LATER_PACKAGES, KERNEL_UNIT, KERNEL_SCRIPT])
+    recipe = json.dumps([6, suite, BASE_PACKAGES, LATER_PACKAGES, KERNEL_UNIT, KERNEL_SCRIPT])
     folder = payload.cache_folder().parent / "e2e" / f"base-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     key = folder / "key"
     if not (folder / "done").exists():
@@ -271,6 +271,8 @@ def _configure_root(root: Path, public_key: str) -> None:
     command([*inside, "systemctl", "enable", "-q", "own-kernel-settings", "systemd-networkd", "ssh"])
     command([*inside, "systemctl", "mask", "-q", "systemd-networkd-wait-online", "apt-daily.timer"])
     command([*inside, "systemctl", "mask", "-q", "apt-daily-upgrade.timer", "systemd-resolved", "console-getty"])
+    # a host with a kernel of its own has it, and pods mount it
+    (root / "usr/lib/modules").mkdir(exist_ok=True)
     # a journal that can be read when the host is no more
     (root / "var/log/journal").mkdir(exist_ok=True)
 

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from e2e.hosts import REPOSITORY, Host
+from e2e.hosts import REPOSITORY, Host, HostsError, command
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 import payload
@@ -84,3 +87,67 @@ def answers(run: Run, host: Host) -> bool:
     """Whether the service answers a client on the host."""
     url = f"http://{SERVICE_ADDRESS}:{PORT}/name"
     return host.run(["curl", "-sf", "-m", "2", url], check=False).startswith(NAME)
+
+
+def addresses(run: Run, host: Host) -> dict[str, str]:
+    """Addresses of the pods that are ready, by name."""
+    text = run.kubectl(host, "get", "pods", "-l", f"app={NAME}", "-o", "json", check=False)
+    pods = json.loads(text)["items"] if text else []
+    return {
+        pod["metadata"]["name"]: pod["status"]["podIP"]
+        for pod in pods
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+        and "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def names(run: Run, host: Host) -> list[str]:
+    """Pods that are ready, provided that their service answers."""
+    return sorted(addresses(run, host)) if answers(run, host) else []
+
+
+def all_reach_each_other(run: Run, host: Host) -> None:
+    """Each pod gets the others' names by their addresses, and one by the name of their service."""
+    pods = addresses(run, host)
+    urls = [f"http://{address}:{PORT}/name" for address in pods.values()]
+    by_name = f"http://{NAME}.default.svc.cluster.local:{PORT}/name"
+    script = " && ".join(f"busybox wget -q -T 5 -O - {url}" for url in [*urls, by_name])
+    for pod in pods:
+        said = run.kubectl(host, "exec", pod, "--", "busybox", "sh", "-c", script).split()
+        if sorted(said[:-1]) != sorted(pods) or said[-1] not in pods:
+            raise HostsError(f"the pod {pod} got {said}, and there are {sorted(pods)}")
+
+
+class Client:
+    """Calls the service all the time from outside the cluster, by a host of it."""
+
+    def __init__(self, run: Run, host: Host) -> None:
+        self.calls = 0
+        self.failures: list[str] = []
+        self._route = [f"{SERVICE_ADDRESS}/32", "via", host.address]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._call, daemon=True)
+
+    def __enter__(self) -> Self:
+        command(["ip", "route", "replace", *self._route])
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        command(["ip", "route", "del", *self._route], check=False)
+
+    def _call(self) -> None:
+        begun = time.monotonic()
+        while not self._stop.wait(0.2):
+            self.calls += 1
+            connection = http.client.HTTPConnection(SERVICE_ADDRESS, PORT, timeout=5)
+            try:
+                connection.request("GET", "/name")
+                if not connection.getresponse().read().startswith(NAME.encode()):
+                    self.failures.append("another answer")
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"after {time.monotonic() - begun:.1f} s: {error!r}")
+            finally:
+                connection.close()
