@@ -61,6 +61,9 @@ PACKAGES = {
     "libseccomp.a": "libseccomp-dev",
     "libc.a": "libc6-dev",
 }
+#: what writing a bundle needs, and what compiling its members needs besides
+WRITING = ["zstd", "openssl", "nft", "ldd"]
+COMPILING = ["go", "cc", "seccomp.h", "libseccomp.a", "libc.a"]
 
 
 class PayloadError(Exception):
@@ -695,10 +698,7 @@ def run(options: argparse.Namespace) -> list[Path]:
             f"there is no key {options.key}; make one with: openssl genpkey -algorithm EC …, or omit --key"
         )
     cache = cache_folder()
-    needs = ["zstd", "openssl", "nft", "ldd"]
-    if options.source is None:
-        needs += ["go", "cc", "seccomp.h", "libseccomp.a", "libc.a"]
-    require(needs)
+    require([*WRITING, *(COMPILING if options.source is None else [])])
     made = []
     with locked(cache, progress):
         builder = Builder(cache, progress)

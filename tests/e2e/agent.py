@@ -24,7 +24,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from e2e import footprint, workload
-from e2e.hosts import GATEWAY, REPOSITORY, USER, Host, Hosts, HostsError, command, ended_by_signals, wait_until
+from e2e.hosts import (
+    GATEWAY,
+    REPOSITORY,
+    USER,
+    Host,
+    Hosts,
+    HostsError,
+    command,
+    ended_by_signals,
+    install_packages,
+    wait_until,
+)
 from support.plane import RunningPlane
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
@@ -411,20 +422,29 @@ def build_agent(folder: Path) -> Path:
 
 
 def build_bundles(versions: Sequence[str]) -> Path:
-    """The folder of the bundles of those versions alone, with the public key."""
-    command([sys.executable, str(REPOSITORY / "tools" / "payload.py"), *versions], timeout=3600)
-    return payload.cache_folder() / "bundles"
+    """The folder of the bundles, with the public key; what building them needs is installed, Go apart."""
+    missing = [name for name in payload.missing_here([*payload.WRITING, *payload.COMPILING]) if name != "go"]
+    if missing:
+        install_packages(sorted({payload.PACKAGES[name] for name in missing}))
+    tool = [sys.executable, str(REPOSITORY / "tools" / "payload.py"), *versions]
+    done = subprocess.run(tool, stdout=subprocess.PIPE, text=True, timeout=3600)
+    if done.returncode:
+        raise Failure(
+            f"there are no bundles of {', '.join(versions)}: build them (make payload), or name some (--bundles)"
+        )
+    return Path(done.stdout.split()[0]).parent
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="agent.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("--short", action="store_true", help="one host, one version")
+    parser.add_argument("--bundles", type=Path, help="a folder of bundles with their public key; else they are built")
     options = parser.parse_args(arguments)
     versions = VERSIONS[-1:] if options.short else VERSIONS
     shutil.rmtree(LOGS, ignore_errors=True)
     try:
         with ended_by_signals():
-            content = build_bundles(versions)
+            content = options.bundles or build_bundles(versions)
             with Hosts(1 if options.short else 7, logs=LOGS) as hosts, Plane(hosts.folder / "plane", content) as plane:
                 agent = build_agent(hosts.folder / "agent")
                 run = Run(hosts, plane, agent, (content / payload.PUBLIC_KEY).read_text("ascii"))
