@@ -312,7 +312,7 @@ def test_a_long_drain_does_not_keep_the_host_from_being_looked_after(host: Host)
     host.plane.say(desired("g2", "run", lead=True, tasks=[task]))
     until(lambda: "drain" in host.engine.calls)
     host.plane.say(desired("g3", "run", lead=True, tasks=[task], version="1.36.3"))
-    until(lambda: host.running.agent.reconciler.wanted.generation == "g3")
+    until(lambda: "g3" in repr(host.running.agent.reconciler.wanted))
     before = host.engine.calls.count("configure")
     until(lambda: host.engine.calls.count("configure") > before + 2)
     assert not any(call.startswith("upgrade") for call in host.engine.calls), "not beside a task"
