@@ -63,6 +63,10 @@ molecule: venv ## The Molecule scenarios
 matrix: venv ## The other releases of ansible-core for which there is an interpreter here
 	@$(VENV)/python tools/check.py --show matrix
 
+.PHONY: molecule-agent
+molecule-agent: venv ## The Molecule scenario of agent mode, on a host of its own (root)
+	@$(VENV)/python extensions/molecule/agent/run.py $(ARGS)
+
 .PHONY: bench
 bench: venv ## API calls, wall time and overhead, measured
 	@$(VENV)/python tests/bench/bench.py $(ARGS)

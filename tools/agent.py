@@ -12,6 +12,7 @@ they are Python, and byte for byte the same when they are built again from the s
 
 from __future__ import annotations
 
+import argparse
 import base64
 import csv
 import hashlib
@@ -150,10 +151,13 @@ def build(target: Path) -> list[Path]:
     return written
 
 
-def main(arguments: list[str]) -> int:
-    target = Path(arguments[0]) if arguments else ROOT / "dist"
+def main() -> int:
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist", metavar="FOLDER")
+    options = parser.parse_args()
     try:
-        for path in build(target.resolve()):
+        for path in build(options.folder.resolve()):
             print(f"{path.stat().st_size / 1024:8.0f} KiB  {path}")
     except CannotBuild as error:
         print(f"error: {error}", file=sys.stderr)
@@ -162,4 +166,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

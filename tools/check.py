@@ -247,7 +247,9 @@ def importer(log: Log, _: Sequence[str]) -> Counts:
 
 def molecule(log: Log, arguments: Sequence[str]) -> Counts:
     counts = Counts()
-    scenarios = sorted(path.parent.name for path in (ROOT / "extensions/molecule").glob("*/molecule.yml"))
+    # a scenario with a run.py needs a host of its own, and root: `make molecule-agent`
+    folders = sorted(path.parent for path in (ROOT / "extensions/molecule").glob("*/molecule.yml"))
+    scenarios = [folder.name for folder in folders if not (folder / "run.py").exists()]
     own = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"), "ANSIBLE_PYTHON_INTERPRETER": tool("python")}
     for scenario in scenarios:
         command = [tool("molecule"), "test", "--scenario-name", scenario, *arguments]

@@ -118,6 +118,7 @@ class Reconciler:
         self._wanted: Wanted | None = None
         self._failures = 0
         self._error: dict[str, str] | None = None
+        self._unreadable: dict[str, str] | None = None
         self._phase = ""
         self._step = ""
         self._node: NodeStatus | None = None
@@ -138,6 +139,7 @@ class Reconciler:
         """Take over a new wanted state; what failed is tried at once."""
         with self._lock:
             self._wanted = wanted
+            self._unreadable = None
             self._failures = 0
         state, cluster = self.journal.state, wanted.cluster
         if state.member and cluster is not None and cluster.uid == state.cluster_uid and not wanted.reset:
@@ -151,7 +153,7 @@ class Reconciler:
 
     def refuse(self, reason: str, message: str) -> None:
         """Say that a wanted state cannot be read; the one before stays in force."""
-        self._set(error={"reason": reason, "message": message})
+        self._set(unreadable={"reason": reason, "message": message})
 
     def health(self) -> tuple[bool, str]:
         """Whether the host is well, and what is not."""
@@ -172,7 +174,7 @@ class Reconciler:
                 "cluster_uid": state.cluster_uid,
                 "phase": self._phase or self._resting_phase(),
                 "step": self._step,
-                "error": self._error,
+                "error": self._unreadable or self._error,
                 "node": None
                 if node is None
                 else {
