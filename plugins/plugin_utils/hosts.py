@@ -181,6 +181,9 @@ CONTROLLERS = ("cpu", "memory", "pids")
 #: Instances of inotify that a user may have: below it kubelet does not start beside other services of root.
 INOTIFY = 128
 
+#: What the agent takes for a host's UID.
+UID = re.compile(r"[^/?#&+%,$~!@*(){}|=;:<>'.^\"\s]{1,128}")
+
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 Finding = tuple[str, str]
@@ -229,6 +232,12 @@ def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
             "checksum",
             f"The checksum of {wants['from']} {said}, and nothing runs on a host that was not verified. "
             f"Set {PREFIX}agent_checksum to its SHA-256 in hexadecimal.",
+        )
+    if not UID.fullmatch(wants["uid"]):
+        yield (
+            "uid",
+            f"The host's UID would be '{wants['uid']}', and a UID has 1 to 128 letters, digits, - and _. "
+            f"Set {PREFIX}host_uid.",
         )
     install = wants["user_data"].get("install") or {}
     for key in ("reboot", "poweroff"):
