@@ -321,7 +321,7 @@ def test_a_host_that_has_not_registered_is_refused(site: Site) -> None:
 def test_a_host_of_another_architecture_is_refused(site: Site) -> None:
     site.hosts("a", "b")
     site.host("arm", archType="arm64")
-    amd64 = {"machinePoolProperties": {"archType": "amd64"}}
+    amd64: dict[str, Any] = {"machinePoolProperties": {"archType": "amd64"}}
     assert "is of the architecture arm64" in site.refused(422, CP, pool("w", "arm", **amd64))
     assert "more than one architecture" in site.refused(422, CP, pool("w", "b", "arm"))
 
@@ -343,6 +343,21 @@ def test_the_control_plane_is_odd_and_the_size_is_the_number_of_hosts(site: Site
     assert "not 2" in site.refused(422, pool("cp", "a", "b", control_plane=True))
     wrong = pool("w", "b", size=2)
     assert "names 1 hosts, and its size is 2" in site.refused(422, CP, wrong)
+
+
+def test_an_override_is_yaml_with_keys(site: Site) -> None:
+    site.hosts("a", "b")
+    workers = pool("w", "b", overrideKubeadmConfiguration="just text")
+    assert "neither empty nor YAML with keys" in site.refused(422, CP, workers)
+    site.create(CP, pool("w", "b", overrideKubeadmConfiguration="kubeletExtraArgs: {v: '2'}"))
+    kubernetes = site.agents["b"].desired()["cluster"]["kubernetes"]
+    assert kubernetes["kubeadm_override"] == "kubeletExtraArgs: {v: '2'}"
+
+
+def test_a_node_has_a_name_that_kubernetes_takes(site: Site) -> None:
+    site.host("Rack_7.Host")
+    site.create(pool("cp", "Rack_7.Host", control_plane=True))
+    assert site.agents["Rack_7.Host"].desired()["cluster"]["member"]["node_name"] == "rack-7.host"
 
 
 def test_two_nodes_are_for_appliances(site: Site) -> None:
@@ -521,6 +536,20 @@ def test_a_worker_is_added_and_taken_out_again(site: Site) -> None:
     assert set(site.machines(uid, "w")) == {"b", "c"}
 
 
+def test_a_host_that_is_added_is_checked_like_the_first_ones(site: Site) -> None:
+    site.hosts("a", "b")
+    site.host("inside", "10.244.3.4")
+    site.host("box", "192.0.2.50", hostType="appliance")
+    uid = site.running(CP, pool("w", "b"))
+    path = f"{site.config_path(uid)}/machinePools"
+    for host, words in (("inside", "the pods' range 10.244.0.0/16"), ("box", "of appliance"), ("a", "already")):
+        for method, where, name in (("PUT", f"{path}/w", "w"), ("POST", path, "extra")):
+            hosts = ("b", host) if name == "w" else (host,)
+            answer = site.api.call(method, where, pool(name, *hosts))
+            assert answer.status_code in (409, 422) and words in answer.json()["message"], answer.text
+    assert site.pools(uid) == {"cp": ["a"], "w": ["b"]} and site.state(uid) == ("Running", "Healthy")
+
+
 def test_a_control_plane_shrinks_and_its_last_host_stays(site: Site) -> None:
     site.hosts("a", "b", "c")
     uid = site.running(pool("cp", "a", "b", "c", control_plane=True))
@@ -625,6 +654,8 @@ def test_changes_of_profiles_that_cannot_be(site: Site, start: str, options: dic
     change = swap(site, uid, before, **{"kubernetes": start, **options})
     error = site.api.refused(422, "InvalidValue", "PATCH", f"{CLUSTERS}/{uid}/profiles", change)
     assert words in error["message"]
+    told = site.api.ok("POST", f"{CLUSTERS}/{uid}/validate/packs", change)["profiles"][-1]["packs"]["results"]
+    assert words in told[0]["errors"][0]["message"]
     assert site.state(uid) == ("Running", "Healthy")
 
 

@@ -343,7 +343,8 @@ class _Run:
 
     def _task_id(self, kind: str) -> str:
         self.observed["serial"] += 1
-        return f"{kind}-{self.observed['serial']}"
+        # With the cluster in it: a host may remember tasks of another one.
+        return f"{kind}-{self.desired.uid[-8:]}-{self.observed['serial']}"
 
     def _drop(self, kind: str, machine: Machine) -> None:
         self.tasks[:] = [task for task in self.tasks if (task["kind"], task["machine"]) != (kind, machine["uid"])]

@@ -12,6 +12,7 @@ from typing import Any
 from paletteops_plane.clouds import CLOUDS
 from paletteops_plane.errors import ApiError
 from paletteops_plane.resources import attachments, edge_native, pools
+from paletteops_plane.resources.cluster_state import config_of
 from paletteops_plane.resources.clusters import attached_to, check_head, find_cluster
 from paletteops_plane.routing import Call, operation
 
@@ -57,8 +58,14 @@ for _cloud in CLOUDS:
 def validate_packs(call: Call) -> dict[str, Any]:
     """What would be said of profiles that a cluster is to get, or to get other values for."""
     cluster = find_cluster(call)
-    sent = call.body.get("profiles", [])
-    profiles = _profiles(call, cluster.body["spec"]["cloudType"], sent, attached_to(call, cluster))
+    cloud, sent = cluster.body["spec"]["cloudType"], call.body.get("profiles", [])
+    attached = attached_to(call, cluster)
+    profiles = _profiles(call, cloud, sent, attached)
+    config = config_of(call.plane, cluster)
+    if CLOUDS[cloud].hosts and config is not None and not any(item["packs"]["results"] for item in profiles):
+        findings = _findings(lambda: edge_native.check_profiles(call.plane, cluster, config, attached, "body.profiles"))
+        if findings:
+            profiles.append({"uid": "", "packs": {"results": [_result("", findings)]}})
     return {"machinePools": {"results": []}, "profiles": profiles}
 
 

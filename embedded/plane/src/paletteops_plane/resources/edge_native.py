@@ -8,6 +8,7 @@ where ``Cloud.hosts`` says that a cloud's machines are hosts.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 
 from paletteops_plane.clouds import ip_address, is_host_name
@@ -70,6 +71,7 @@ def complete(call: Call, pool: Pool, before: Pool | None, config: Json, cluster:
             field=place,
         )
     pool["hosts"] = made
+    _check_override(pool, f"{where}.poolConfig.overrideKubeadmConfiguration")
     lacking = [entry for uid, entry in known.items() if uid not in {entry["hostUid"] for entry in made}]
     if lacking:
         raise ApiError(
@@ -77,6 +79,16 @@ def complete(call: Call, pool: Pool, before: Pool | None, config: Json, cluster:
             f"{place}: the host {lacking[0]['hostUid']!r} has the machine {lacking[0]['hostName']!r} in the pool "
             f"{pool['name']!r}: delete the machine first, which takes the host out of the pool",
             {"field": place, "hostUids": [entry["hostUid"] for entry in lacking]},
+        )
+
+
+def _check_override(pool: Pool, field: str) -> None:
+    text = pool.get("overrideKubeadmConfiguration", "")
+    if edge_values.load(text) is None:
+        raise invalid(
+            f"{field}: of the pool {pool['name']!r} is neither empty nor YAML with keys, such as "
+            "kubeletExtraArgs: {node-labels: a=b}",
+            field=field,
         )
 
 
@@ -155,7 +167,7 @@ def _completed(record: Document, entry: Json, config: Json, field: str) -> Json:
     nic = {key: value for key, value in entry.get("nic", {}).items() if value}
     if nic:
         made["nic"] = nic
-    made["hostName"] = entry.get("hostName") or record.name.lower()
+    made["hostName"] = entry.get("hostName") or _node_name(record.name)
     if not is_host_name(made["hostName"]):
         raise invalid(
             f"{field}.hostName: {made['hostName']!r} is no name of a node: small letters, digits, - and .",
@@ -164,6 +176,11 @@ def _completed(record: Document, entry: Json, config: Json, field: str) -> Json:
         )
     made["hostAddress"] = _address(record, made, config, field)
     return made
+
+
+def _node_name(name: str) -> str:
+    """The name of a node for a host whose name may hold anything."""
+    return re.sub(r"[^a-z0-9.-]+", "-", name.lower())[:63].strip("-.")
 
 
 def _address(record: Document, entry: Json, config: Json, field: str) -> str:

@@ -39,13 +39,14 @@ def values_of(item: attachments.Attachment, pack: dict[str, Any], where: str = "
     if not text.strip():
         known = catalogue().by_uid.get(pack["uid"])
         text = known.values if known else ""
-    loaded = _load(variables.resolve(text, attachments.values_of(item)))
+    loaded = load(variables.resolve(text, attachments.values_of(item)))
     if loaded is None and where:
         raise invalid(f"{where}: the values of the pack {pack['name']!r} are not YAML with keys", field=where)
     return loaded or {}
 
 
-def _load(text: str) -> dict[str, Any] | None:
+def load(text: str) -> dict[str, Any] | None:
+    """YAML with keys as data, empty for nothing; None for anything else."""
     try:
         loaded = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -69,7 +70,7 @@ def ranges(values: dict[str, Any]) -> tuple[str, str]:
     """The ranges of pods and services that the values of Kubernetes name, as they are written there."""
     config = _below(values, "cluster").get("config")
     if isinstance(config, str):
-        config = _load(config) or {}
+        config = load(config) or {}
     networking = _below(_below(config if isinstance(config, dict) else {}, "clusterConfiguration"), "networking")
     return str(networking.get("podSubnet") or POD_RANGE), str(networking.get("serviceSubnet") or SERVICE_RANGE)
 
