@@ -316,7 +316,7 @@ def test_a_credential_holds_for_its_own_host_alone(agent: Agent, client: InProce
         ("GET", "/embedded/v1/hosts/edge-a/content?pack=p&version=1&architecture=amd64"),
         ("PUT", "/embedded/v1/hosts/edge-a/logs/x"),
     ):
-        body = {} if method in ("PATCH", "PUT") else None
+        body: Any = {} if method in ("PATCH", "PUT") else None
         assert code(second.call(method, path, body)) == (403, "OperationForbidden"), path
         stolen = {"Authorization": f"EdgeHost edge-a:{second.credential}"}
         assert code(second.call(method, path, body, headers=stolen)) == (401, "UnknownEdgeHost"), path
