@@ -60,7 +60,7 @@ class Backoff:
     def next(self, at_least: float = 0.0) -> float:
         limit = min(self._longest, self._first * 2.0 ** min(self._tries, 30))
         self._tries += 1
-        return max(limit * random.uniform(0.5, 1.0), at_least)
+        return at_least + limit * random.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True)
