@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -463,7 +463,3 @@ def problems(found: Mapping[str, Mapping[str, Any]], cluster: str, hosts: Mappin
             reason = failure or registered.get("msg") or "it was lost on the way; see above"
             wrong.append(f"{host}: {reason}")
     return wrong
-
-
-def serial(ordered: Sequence[Sequence[str]]) -> list[int]:
-    return [len(batch) for batch in ordered]
