@@ -130,12 +130,10 @@ def range_problem(addresses: Iterable[str], ranges: dict[str, str]) -> str | Non
     return None
 
 
-def clean_rules() -> None:
-    """Take away the rules and routes of this module, and the bridge."""
+def clean_routes() -> None:
+    """Take away the routes of this module, and the bridge; its rules go with the other chains and tables."""
     run(["ip", "-4", "route", "flush", "proto", str(ROUTE_PROTOCOL)], check=False, deadline=10)
     run(["ip", "link", "del", BRIDGE], check=False, deadline=10)
-    if which("nft"):
-        run(["nft", "delete", "table", "ip", NFT_TABLE], check=False, deadline=10)
 
 
 def literal_addresses(host: str) -> list[str]:

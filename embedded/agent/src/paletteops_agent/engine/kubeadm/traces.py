@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import files, network
+from . import files, network, nft
 from .commands import run
 from .layout import (
     ADMIN_PEM,
@@ -27,6 +27,7 @@ from .layout import (
     KUBELET_DIR,
     KUBERNETES_DIR,
     NETWORK_NAME,
+    NFT_TABLE,
     Layout,
 )
 from .probe import CGROUPS, which
@@ -76,12 +77,10 @@ FOLDERS = (
 )
 # emptied and removed whole; nobody else may have anything there (preflight sees to it)
 OWN_FOLDERS = (str(KUBERNETES_DIR), str(KUBELET_DIR), str(ETCD_DIR), "/var/log/pods", "/var/log/containers")
-NFT_TABLES_OF_KUBERNETES = ("kube-proxy",)
+NFT_TABLES = ("kube-proxy", NFT_TABLE)
 CHAIN_PREFIXES = ("KUBE-", "CNI-", "cali-", "CILIUM_", "FLANNEL-", "SPECTRO-")
 IPTABLES = ("iptables", "ip6tables")
 TABLES = ("raw", "mangle", "nat", "filter")
-# a base chain without a rule, as iptables-nft leaves it in the tables that it makes
-_EMPTY_TABLE = re.compile(r"^\s*(table .*\{|chain .*\{|type .* policy accept;|\}|#.*)?\s*$")
 
 
 def record() -> dict[str, Any]:
@@ -89,7 +88,7 @@ def record() -> dict[str, Any]:
         "sysctls": {name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
         "folders": [folder for folder in FOLDERS if Path(folder).is_dir()],
         "interfaces": sorted(interfaces()),
-        "nft_tables": sorted(nft_tables()),
+        "nft_tables": sorted(nft.tables()),
         "chains": {tool: {table: sorted(chains(tool, table)) for table in TABLES} for tool in IPTABLES},
         "cgroups": sorted(kube_cgroups()),
     }
@@ -99,14 +98,6 @@ def interfaces() -> set[str]:
     with contextlib.suppress(OSError):
         return set(os.listdir("/sys/class/net"))
     return set()
-
-
-def nft_tables() -> set[str]:
-    """As "ip nat"; empty without the command."""
-    if not which("nft"):
-        return set()
-    shown = run(["nft", "list", "tables"], check=False, deadline=10)
-    return {line.partition("table ")[2].strip() for line in shown.out.splitlines() if line.startswith("table ")}
 
 
 def chains(tool: str, table: str) -> set[str]:
@@ -160,16 +151,14 @@ def clean_chains(before: dict[str, Any]) -> None:
 
 
 def clean_tables(before: dict[str, Any]) -> None:
-    """nft tables of Kubernetes, and the empty ones that iptables leaves behind where none was before."""
-    was = set(before.get("nft_tables") or [])
-    for name in sorted(nft_tables() - was):
-        family, _, table = name.partition(" ")
-        if table in NFT_TABLES_OF_KUBERNETES:
-            run(["nft", "delete", "table", family, table], check=False, deadline=10)
-        elif table in TABLES or table.startswith("cni_"):
-            shown = run(["nft", "list", "table", family, table], check=False, deadline=10).out
-            if table.startswith("cni_") or all(_EMPTY_TABLE.match(line) for line in shown.splitlines()):
-                run(["nft", "delete", "table", family, table], check=False, deadline=10)
+    """nft tables of Kubernetes and ours, and the idle ones that iptables leaves behind where none was before."""
+    fresh = nft.tables() - set(before.get("nft_tables") or [])
+    idle = nft.idle_tables() if fresh else set()
+    for name in sorted(fresh):
+        table = name.partition(" ")[2]
+        if table in NFT_TABLES or table.startswith("cni_") or (table in TABLES and name in idle):
+            with contextlib.suppress(OSError):
+                nft.delete(name)
 
 
 def clean_interfaces(before: dict[str, Any]) -> None:
@@ -289,7 +278,7 @@ def clean(layout: Layout, before: dict[str, Any]) -> None:
     end_tasks(layout.containerd_state)
     unmount_below([str(KUBELET_DIR), str(layout.containerd_state), str(layout.containerd_root)])
     clean_network_namespaces()
-    network.clean_rules()
+    network.clean_routes()
     clean_interfaces(before)
     clean_chains(before)
     clean_tables(before)
