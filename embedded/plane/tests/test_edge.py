@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from paletteops_plane.provisioner import Desired, Happening, Pack, Pool
-from paletteops_plane.provisioner.edge import LOST_AFTER, RETRY_AFTER, EdgeNative, Facts, Host
+from paletteops_plane.provisioner.edge import EdgeNative
+from paletteops_plane.provisioner.edge_look import LOST_AFTER, RETRY_AFTER, Facts, Host
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
 OLD, NEW = "1.35.4", "1.36.3"
@@ -60,6 +61,8 @@ class Scene:
     seen: dict[str, float] = field(default_factory=dict)
     #: Hosts that are not heard of.
     silent: set[str] = field(default_factory=set)
+    #: Since when the plane runs.
+    since: float = 0.0
     #: Hosts that are heard of, but do nothing new.
     idle: set[str] = field(default_factory=set)
     #: Kinds of tasks that fail, and with what.
@@ -75,7 +78,7 @@ class Scene:
 
     def look(self) -> None:
         """One look of the plane; what it decides is kept as JSON, as the plane does."""
-        hosts = {uid: Host(uid, uid, self.seen.get(uid), self.reports.get(uid, {})) for uid in self.known()}
+        hosts = {uid: Host(uid, uid, self.seen.get(uid), self.reports.get(uid, {}), self.since) for uid in self.known()}
         desired = Desired("c1", "shop", "edge-native", self.pools, self.packs, deleted=self.deleted, forced=self.forced)
         facts = Facts(hosts, kubeconfig="kubeconfig" in self.wish, cordoned=frozenset(self.cordoned))
         facts = dataclasses.replace(facts, **{k: v for k, v in self.wish.items() if k in ("renewal", "reset")})
@@ -596,6 +599,34 @@ def test_a_host_that_is_lost_makes_the_cluster_unhealthy_until_it_is_back() -> N
     scene.silent.clear()
     scene.run(1)
     assert scene.state == ("Running", "Healthy") and scene.reasons().count("HostLost") == 1
+
+
+def test_a_start_of_the_plane_takes_nobody_for_lost_and_nobody_lost_for_back() -> None:
+    scene = running(one_and_two())
+    scene.silent.add("c")
+    scene.at += LOST_AFTER + 1
+    scene.run(1)
+    assert scene.state == ("Running", "Unhealthy")
+    scene.at += 3600
+    scene.since = scene.at
+    scene.look()
+    assert scene.there("a")["ready"] and not scene.there("c")["ready"]
+    assert scene.memory["health"]["message"].startswith("HostLost: c")
+    scene.at += LOST_AFTER + 1
+    scene.look()
+    assert not scene.there("a")["ready"]
+    scene.silent.clear()
+    scene.run(2)
+    assert scene.state == ("Running", "Healthy")
+
+
+def test_when_the_only_control_plane_host_was_reset_the_cluster_is_made_anew() -> None:
+    scene = running(one_and_two())
+    before = {machine["uid"] for machine in scene.memory["machines"]}
+    scene.reports["a"] = {"cluster_uid": None, "phase": "idle"}
+    scene.run(12)
+    assert scene.steps() == {"a": "run", "b": "run", "c": "run"} and scene.state == ("Running", "Healthy")
+    assert not before & {machine["uid"] for machine in scene.memory["machines"]}
 
 
 def test_another_control_plane_host_leads_when_the_lead_is_lost() -> None:

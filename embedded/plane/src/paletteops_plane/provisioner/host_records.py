@@ -14,7 +14,8 @@ from typing import Any
 
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import DELETED, MEMORY, Observed, Provisioner
-from paletteops_plane.provisioner.edge import EdgeNative, Facts, Host
+from paletteops_plane.provisioner.edge import EdgeNative
+from paletteops_plane.provisioner.edge_look import Facts, Host
 from paletteops_plane.store import Document
 
 Json = dict[str, Any]
@@ -57,16 +58,19 @@ def _host(plane: Plane, uid: str) -> Host | None:
     document = plane.store.get(EDGE_HOST, uid)
     if document is None:
         return None
-    return Host(uid, document.name, heard_of(plane, document), document.body.get("_observed") or {})
+    body = document.body
+    return Host(uid, document.name, body.get("_seen"), body.get("_observed") or {}, _listening_since(plane))
 
 
 def heard_of(plane: Plane, document: Document) -> float | None:
-    """When a host was heard of last (seconds of the plane's clock); None: never."""
+    """When a host was heard of last (seconds of the plane's clock), or could have been; None: never."""
     seen: float | None = document.body.get("_seen")
-    if seen is not None and plane.started <= plane.clock.now().timestamp():
-        # While the plane was away it could not hear of anybody.
-        return max(seen, plane.started)
-    return seen
+    return None if seen is None else max(seen, _listening_since(plane))
+
+
+def _listening_since(plane: Plane) -> float:
+    """Since when the plane could hear of hosts; 0 where its clock was set back after its start."""
+    return plane.started if plane.started <= plane.clock.now().timestamp() else 0.0
 
 
 def settle(plane: Plane, cluster: Document, config: Document, known: Observed, observed: Observed) -> None:

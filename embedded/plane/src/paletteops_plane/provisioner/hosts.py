@@ -14,7 +14,7 @@ from typing import Any
 from paletteops_plane import variables
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import MEMORY, Happening, Observed, engine
-from paletteops_plane.provisioner.edge import DRAIN_TIMEOUT
+from paletteops_plane.provisioner.edge_look import DRAIN_TIMEOUT
 from paletteops_plane.provisioner.host_records import EDGE_HOST, REPORTED, reported_of, tell
 from paletteops_plane.resources import attachments, edge_values
 from paletteops_plane.store import Document, new_uid

@@ -15,7 +15,7 @@ from paletteops_plane.clouds import ip_address, is_host_name
 from paletteops_plane.errors import ApiError, invalid
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import MEMORY
-from paletteops_plane.provisioner.edge import LOST_AFTER, version_key
+from paletteops_plane.provisioner.edge_look import LOST_AFTER, version_key
 from paletteops_plane.provisioner.host_records import EDGE_HOST, architecture_of, heard_of
 from paletteops_plane.resources import edge_values
 from paletteops_plane.resources.attachments import Attachment

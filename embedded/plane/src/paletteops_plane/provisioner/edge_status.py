@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a cluster on hosts shows of itself: its layers, what is wrong, its conditions and its health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from paletteops_plane.clock import rfc3339
+from paletteops_plane.provisioner import HEALTHY, PENDING, PROGRESSING, RUNNING, UNHEALTHY, Pack
+from paletteops_plane.provisioner.edge_look import Fault, Json, Look
+from paletteops_plane.provisioner.simulated import (
+    ADDONS,
+    BOOTSTRAPPING,
+    CONTROL_PLANE_ADDED,
+    CONTROL_PLANE_DELETED,
+    IMAGE,
+    INFRASTRUCTURE,
+    KUBECONFIG,
+    WORKERS_ADDED,
+    WORKERS_DELETED,
+)
+
+#: Layers that the hosts are made of.
+_HOST_LAYERS = ("kernel", "os", "k8s")
+
+
+class Status(Look):
+    """A look at a cluster that writes down how it is."""
+
+    # Packs
+
+    def _settle_packs(self) -> None:
+        self._hand_over_packs()
+        lead = self._lead()
+        host = self._host(lead) if lead else None
+        said = (
+            {f"{item.get('profile_uid')}/{item.get('name')}": item for item in (host.report.get("packs") or ())}
+            if host
+            else {}
+        )
+        reports = host is not None and host.report.get("packs") is not None
+        wanted = {pack.key: pack for pack in self.desired.packs}
+        for key in [key for key in self.packs if key not in wanted]:
+            entry = self.packs[key]
+            if entry["layer"] in ("addon", "csi") and reports and key in said:
+                entry["state"] = "Removing"
+                continue
+            self._tell("PackRemoved", f"{entry['name']} is removed")
+            del self.packs[key]
+        for key, pack in wanted.items():
+            known = self.packs.get(key)
+            if known is None or known["digest"] != pack.digest or known["state"] == "Removing":
+                known = self._entry(pack)
+            entry = self.packs[key] = known
+            self._settle_pack(pack, entry, said.get(key) if reports else self._status(entry))
+
+    def _status(self, entry: Json) -> Json | None:
+        """What was said of a pack apart from reports, since it is as it is now."""
+        status = self.facts.statuses.get(f"{entry['profile_uid']}/{entry['name']}")
+        if status is None or status["version"] != entry["version"] or status["at"] < entry["asked"]:
+            return None
+        return {**status, "digest": entry["digest"]}
+
+    def _hand_over_packs(self) -> None:
+        """A pack that another profile brings now (a new version of the profile, mostly) is still the same pack."""
+        wanted = {pack.key for pack in self.desired.packs}
+        for pack in self.desired.packs:
+            if pack.key in self.packs:
+                continue
+            orphan = next(
+                (key for key, item in self.packs.items() if key not in wanted and item["name"] == pack.name), ""
+            )
+            if orphan:
+                self.packs[pack.key] = self.packs.pop(orphan) | {"profile_uid": pack.profile_uid}
+
+    def _entry(self, pack: Pack) -> Json:
+        return {
+            "profile_uid": pack.profile_uid,
+            "name": pack.name,
+            "layer": pack.layer,
+            "version": pack.version,
+            "type": pack.type,
+            "digest": pack.digest,
+            "state": "Pending",
+            "message": "",
+            "started": None,
+            "ended": None,
+            "asked": self.at,
+        }
+
+    def _settle_pack(self, pack: Pack, entry: Json, said: Json | None) -> None:
+        before = entry["state"]
+        if "bootstrapped" not in self.passed:
+            return
+        if pack.layer in _HOST_LAYERS or pack.layer == "cni":
+            # Hosts and network are as they should be once every node was ready and as it should be.
+            ready = before == "Ready" or self._nodes_complete()
+            state, message = ("Ready" if ready else "Deploying"), ""
+        elif said and said.get("digest") == pack.digest:
+            state, message = str(said.get("state", "Deploying")), str(said.get("message", ""))
+        else:
+            state, message = "Deploying", ""
+        if state not in ("Pending", "Deploying", "Ready", "Error"):
+            state = "Deploying"
+        entry["state"], entry["message"] = state, message
+        if state != "Pending" and entry["started"] is None:
+            entry["started"] = self.at
+        if state == "Ready" and before != "Ready":
+            entry["ended"] = self.at
+            self._tell("PackDeployed", f"{entry['name']} {entry['version']} is deployed".replace("  ", " "))
+        elif state == "Error" and before != "Error":
+            self._tell("PackFailed", f"{entry['name']}: {message}", "Error")
+
+    def _packs_ready(self, addons: bool) -> bool:
+        return all(entry["state"] == "Ready" for entry in self.packs.values() if (entry["layer"] == "addon") == addons)
+
+    # Faults
+
+    def _faults(self) -> list[Fault]:
+        """What keeps the cluster from being as it should be, the most telling first."""
+        found = []
+        for machine in self.machines:
+            host = self._host(machine)
+            if host is None:
+                found.append(
+                    Fault(machine["uid"], "HostUnknown", f"{self._named(machine)}: there is no such host any more")
+                )
+            elif self._lost(machine):
+                since = rfc3339(datetime.fromtimestamp(host.seen, UTC)) if host.seen else "its registration"
+                found.append(
+                    Fault(machine["uid"], "HostLost", f"{self._named(machine)} has not been heard of since {since}")
+                )
+            elif host.phase(self.desired.uid) == "elsewhere":
+                found.append(
+                    Fault(machine["uid"], "HostElsewhere", f"{self._named(machine)} has not left another cluster yet")
+                )
+            elif error := host.report.get("error"):
+                reason, message = error.get("reason") or "HostFailed", error.get("message") or "it failed"
+                found.append(Fault(machine["uid"], str(reason), f"{self._named(machine)}: {message}"))
+            elif machine["phase"] == "Running" and not machine["ready"] and not machine["upgrade"]:
+                found.append(Fault(machine["uid"], "NodeNotReady", f"{self._named(machine)}: its node is not ready"))
+        named = {machine["uid"]: machine for machine in self.machines}
+        for task in self.tasks:
+            if task["state"] == "failed" and task["machine"] in named:
+                reason = "".join(word.capitalize() for word in task["kind"].split("-")) + "Failed"
+                message = f"{self._named(named[task['machine']])}: {task['message']}"
+                found.append(Fault(f"{task['kind']}:{task['machine']}", reason, message))
+        if "bootstrapped" in self.passed and self._lead() is None:
+            found.append(
+                Fault("control-plane", "ControlPlaneLost", f"{self.desired.name}: no control plane host is heard of")
+            )
+        for key, entry in self.packs.items():
+            if entry["state"] == "Error":
+                found.append(Fault(f"pack:{key}", "PackFailed", f"{entry['name']}: {entry['message']}"))
+        return found
+
+    def _tell_faults(self, faults: Iterable[Fault]) -> None:
+        """Each fault once, until it is gone."""
+        told: dict[str, list[str]] = self.observed["told"]
+        now = {fault.key: [fault.reason, fault.message] for fault in faults}
+        for fault in faults:
+            if told.get(fault.key) != now[fault.key] and not fault.key.startswith("pack:"):
+                self._tell(fault.reason, fault.message, "Error")
+        self.observed["told"] = now
+
+    # Conditions and health
+
+    def _set_conditions(self, faults: list[Fault]) -> None:
+        if self.observed["state"] in ("", PENDING):
+            return
+        roles = {
+            role: {machine["uid"] for machine in self._of(role)} | {f"drain:{m['uid']}" for m in self._of(role)}
+            for role in (True, False)
+        }
+
+        def fault_of(role: bool) -> Fault | None:
+            return next(
+                (item for item in faults if item.key in roles[role] or item.key.rpartition(":")[2] in roles[role]), None
+            )
+
+        prepared = bool(self.machines) and all(
+            machine["joined"] or machine["step"] != "prepare" or self._prepared(machine) for machine in self.machines
+        )
+        bootstrapped = "bootstrapped" in self.passed
+        heard = bool(self.machines) and all(self._phase(item) not in ("lost", "elsewhere") for item in self.machines)
+        anything = faults[0] if faults else None
+        self._condition(IMAGE, prepared or bootstrapped, anything)
+        self._condition(INFRASTRUCTURE, heard or bootstrapped, anything)
+        self._condition(BOOTSTRAPPING, bootstrapped, fault_of(True))
+        self._condition(KUBECONFIG, self.observed["kubeconfig"], None)
+        for added, deleted, role in (
+            (CONTROL_PLANE_ADDED, CONTROL_PLANE_DELETED, True),
+            (WORKERS_ADDED, WORKERS_DELETED, False),
+        ):
+            self._condition(added, bootstrapped and self._role_complete(role), fault_of(role))
+            self._condition(deleted, not any(machine["removal"] for machine in self._of(role)), fault_of(role))
+        packs = next((fault for fault in faults if fault.key.startswith("pack:")), None)
+        self._condition(ADDONS, self.observed["state"] == RUNNING and self._packs_ready(addons=True), packs)
+
+    def _role_complete(self, control_plane: bool) -> bool:
+        there = {machine["host"] for machine in self._of(control_plane) if machine["ready"] and machine["current"]}
+        return all(
+            entry["hostUid"] in there
+            for pool in self.desired.pools
+            if pool.control_plane == control_plane
+            for entry in pool.config.get("hosts", ())
+        )
+
+    def _condition(self, kind: str, met: bool, fault: Fault | None) -> None:
+        """Set a condition; one that is not met says the fault that is in its way."""
+        if met:
+            state = {"status": "True", "reason": "", "message": ""}
+        elif fault:
+            state = {"status": "False", "reason": fault.reason, "message": fault.message}
+        else:
+            state = {"status": "False", "reason": "InProgress", "message": "under way"}
+        known = self.observed["conditions"].get(kind)
+        at = known["at"] if known and known["status"] == state["status"] else self.at
+        self.observed["conditions"][kind] = {**state, "at": at}
+
+    def _set_health(self, faults: list[Fault]) -> None:
+        if self.observed["state"] != RUNNING:
+            return
+        if faults:
+            self._health(UNHEALTHY, f"{faults[0].reason}: {faults[0].message}")
+        elif (
+            not self._nodes_complete()
+            or any(task["state"] != "done" for task in self.tasks)
+            or any(entry["state"] != "Ready" for entry in self.packs.values())
+        ):
+            self._health(PROGRESSING, "changes are under way")
+        else:
+            self._health(HEALTHY, "")
+
+    def _health(self, state: str, message: str) -> None:
+        known = self.observed["health"]
+        if known and (known["state"], known["message"]) == (state, message):
+            return
+        if not known or known["state"] != state:
+            severity = "Error" if state == UNHEALTHY else "Normal"
+            said = message or "all nodes and layers are healthy"
+            self._tell(f"Cluster{state}", f"{self.desired.name}: {said}", severity)
+        self.observed["health"] = {"state": state, "message": message, "at": self.at}
