@@ -5,7 +5,7 @@
 `payload.py [VERSION …]`. What a version is made of stands in payload/releases.toml; the sources' checksums in
 payload/modules/*/go.sum, which Go compares. What was built is kept in a cache outside the work tree
 (PALETTEOPS_CACHE, or paletteops/ in XDG_CACHE_HOME), where versions share what they have in common. The last line
-printed is the bundle's path.
+printed is the bundle's path. What Go keeps for itself meanwhile, some 5 GB a version, goes when all is built.
 
 A bundle is one file, NAME-VERSION-ARCHITECTURE.tar.zst: bundle.json, its signature (`openssl dgst -sha256`), and the
 members in the order in which bundle.json lists them with size, SHA-256 and mode. The public key lies beside it.
@@ -668,6 +668,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="for bundles; bundles/ in the cache by default")
     parser.add_argument("--key", type=Path, metavar="FILE", help="private key that signs; one in the cache by default")
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="the projects' release files")
+    parser.add_argument("--keep-go", action="store_true", help="keep Go's own caches, for the next version's sake")
     parser.add_argument("--list", action="store_true", help="say which versions there are pins for")
     parser.add_argument("--pin", action="store_true", help="for developers: write what is missing in payload/modules")
     return parser.parse_args(arguments)
@@ -713,6 +714,8 @@ def run(options: argparse.Namespace) -> list[Path]:
         for each in wanted:
             made.append(assemble(each, _binaries(each, options.source, builder), cache, output, key, progress))
             progress(f"Kubernetes {each.version}: {made[-1].stat().st_size / 1e6:.0f} MB")
+        if not options.keep_go:
+            shutil.rmtree(cache / "go", ignore_errors=True)
     return made
 
 

@@ -39,6 +39,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tools"))
 import payload
 
+#: of the disk, what must be free: kubelet evicts pods where less than 15 % is
+FREE_SHARE = 0.17
 #: what this machine needs, as Debian's packages by a program of each
 MACHINE_PACKAGES = {
     "systemd-nspawn": "systemd-container",
@@ -87,6 +89,7 @@ LATER_PACKAGES = [
     "util-linux",
     "zstd",
 ]
+RUNS = "/var/tmp"
 NETWORK = "192.0.2"
 GATEWAY = f"{NETWORK}.1"
 FIRST_HOST = 11
@@ -456,7 +459,7 @@ class Hosts:
     def __enter__(self) -> Self:
         machine_needs()
         self.base = prepare_base(self.say)
-        self.folder = Path(tempfile.mkdtemp(prefix="paletteops-e2e-", dir="/var/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="paletteops-e2e-", dir=RUNS))
         try:
             self._raise_limits()
             self._isolate()
