@@ -187,7 +187,7 @@ CASES = (
         "no cloud of a profile",
         "cluster_profile",
         vary(PROFILE.named("p"), "cloud", ...),
-        ("cloud is missing", "aws, vsphere"),
+        ("cloud is missing", "aws, edge-native, vsphere"),
     ),
     Case(
         "version of two numbers",

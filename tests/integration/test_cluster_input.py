@@ -39,7 +39,7 @@ NEW: tuple[tuple[str, Values, tuple[str, ...]], ...] = (
     ("no size", vary(AWS, "pools.workers.size", ...), ("pools.workers.size", "Name")),
     ("no instance type", vary(AWS, "pools.workers.instance_type", ...), ("pools.workers.instance_type", "Name")),
     ("no placements", vary(VSPHERE, "pools.workers.placements", ...), ("pools.workers.placements", "Name")),
-    ("unsupported cloud", vary(AWS, "cloud", "gcp"), ("gcp", "aws, vsphere")),
+    ("unsupported cloud", vary(AWS, "cloud", "gcp"), ("gcp", "aws, edge-native, vsphere")),
     ("bad name", {**AWS, "name": "Shop_Berlin"}, ("Shop_Berlin", "lower case letters, digits and hyphens")),
     ("long name", {**AWS, "name": "c" * 64}, ("c" * 64, "63")),
     (
