@@ -60,7 +60,15 @@ class Plane:
         ready = folder / "ready"
         command = [str(BIN / "paletteops-plane"), "--listen", "127.0.0.1:0", "--data", str(folder / "plane.sqlite")]
         # Fast enough that nobody waits for what the plane provisions: that is not what is measured.
-        command += ["--key-file", str(folder / "key"), "--ready-file", str(ready), "--speed", "36000", "--test-controls"]
+        command += [
+            "--key-file",
+            str(folder / "key"),
+            "--ready-file",
+            str(ready),
+            "--speed",
+            "36000",
+            "--test-controls",
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while not ready.exists():
