@@ -251,6 +251,21 @@ def test_add_ons_go_to_the_lead_with_variables_resolved(site: Site) -> None:
     assert site.agents["b"].desired()["cluster"]["packs"] == []
 
 
+def test_the_state_of_packs_may_come_apart_from_reports(site: Site) -> None:
+    site.hosts("a")
+    uid = site.create(CP, profiles=[site.profile(), profile(site.api, addon())])
+    site.settle(rounds=3)
+    agent = site.agents["a"]
+    (pack,) = agent.desired()["cluster"]["packs"]
+    said = {"name": pack["name"], "profileUid": pack["profile_uid"], "version": pack["version"], "type": "manifest"}
+    report = copy.deepcopy(site.plane.store.get("edgehost", "a").body["_observed"])  # type: ignore[union-attr]
+    agent.report(**{**report, "packs": []})
+    for reason, health in (("Deploying", "Progressing"), ("Error", "Unhealthy"), ("Ready", "Healthy")):
+        condition = {"reason": reason, "message": "said so"}
+        assert agent.v1("PATCH", "/packs/status", {"packs": [{**said, "condition": condition}]}).status_code == 204
+        assert site.state(uid) == ("Running", health)
+
+
 def test_a_restart_of_the_plane_goes_on(site: Site, settings: Settings) -> None:
     site.hosts("a", "b", "c")
     uid = site.create(CP, pool("w", "b", "c"))
@@ -729,6 +744,8 @@ def test_a_reset_takes_the_pools_away_and_others_may_come(site: Site) -> None:
     assert site.pools(uid) == {} and site.agents["a"].desired()["cluster"]["step"] == "leave"
     site.settle()
     assert site.get(uid)["status"]["state"] == "Provisioning" and site.record("a")["status"]["state"] == "ready"
+    site.api.refused(404, "ResourceNotFound", "GET", f"{CLUSTERS}/{uid}/assets/adminKubeconfig")
+    assert site.plane.store.list("reported", parent=uid) == []
     site.api.ok("POST", f"{site.config_path(uid)}/machinePools", pool("cp", "b", control_plane=True))
     site.settle()
     assert site.state(uid) == ("Running", "Healthy")

@@ -34,16 +34,12 @@ class Status(Look):
         self._hand_over_packs()
         lead = self._lead()
         host = self._host(lead) if lead else None
-        said = (
-            {f"{item.get('profile_uid')}/{item.get('name')}": item for item in (host.report.get("packs") or ())}
-            if host
-            else {}
-        )
-        reports = host is not None and host.report.get("packs") is not None
+        reported = (host.report.get("packs") or ()) if host else ()
+        said: dict[str, Json] = {f"{item.get('profile_uid')}/{item.get('name')}": item for item in reported}
         wanted = {pack.key: pack for pack in self.desired.packs}
         for key in [key for key in self.packs if key not in wanted]:
             entry = self.packs[key]
-            if entry["layer"] in ("addon", "csi") and reports and key in said:
+            if entry["layer"] in ("addon", "csi") and key in said:
                 entry["state"] = "Removing"
                 continue
             self._tell("PackRemoved", f"{entry['name']} is removed")
@@ -53,7 +49,7 @@ class Status(Look):
             if known is None or known["digest"] != pack.digest or known["state"] == "Removing":
                 known = self._entry(pack)
             entry = self.packs[key] = known
-            self._settle_pack(pack, entry, said.get(key) if reports else self._status(entry))
+            self._settle_pack(pack, entry, said.get(key) or self._status(entry))
 
     def _status(self, entry: Json) -> Json | None:
         """What was said of a pack apart from reports, since it is as it is now."""

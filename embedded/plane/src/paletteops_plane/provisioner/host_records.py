@@ -95,7 +95,8 @@ def settle(plane: Plane, cluster: Document, config: Document, known: Observed, o
         if architectures:
             cluster.body["_architectures"] = sorted(architectures)
     _drop_empty_pools(plane, cluster, config, observed)
-    if gone and (reported := reported_of(plane, cluster.uid)):
+    ended = "bootstrapped" in known.get("passed", ()) and "bootstrapped" not in observed["passed"]
+    if (gone or ended) and (reported := reported_of(plane, cluster.uid)):
         plane.store.delete(reported.uid)
     if now != before or any(known.get(key) != observed[key] for key in ("lead", "tasks", "machines")):
         tell(plane, before | now)
