@@ -266,6 +266,9 @@ def full(run: Run) -> None:
     for host in alpha[:3]:
         run.give_image(host)
     wait_until("four pods answer", 180, lambda: len(workload.names(run, lead)) == 4, 1)
+    on = workload.spread(run, lead)
+    if len(on) < 2:
+        raise Failure(f"the pods are on {', '.join(on)} alone")
     workload.all_reach_each_other(run, lead)
     run.unchanged("site")
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from e2e.hosts import REPOSITORY, Host, HostsError, command
+from e2e.hosts import REPOSITORY, Host, HostsError, command, wait_until
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 import payload
@@ -101,21 +101,34 @@ def addresses(run: Run, host: Host) -> dict[str, str]:
     }
 
 
+def spread(run: Run, host: Host) -> set[str]:
+    """Makes the pods anew, now that there are all nodes, and says on which they are."""
+    run.kubectl(host, "delete", "pods", "-l", f"app={NAME}", "--wait")
+    wait_until("the pods are there anew", 120, lambda: len(names(run, host)) >= 4, 1)
+    text = run.kubectl(host, "get", "pods", "-l", f"app={NAME}", "-o", "json")
+    return {pod["spec"]["nodeName"] for pod in json.loads(text)["items"]}
+
+
 def names(run: Run, host: Host) -> list[str]:
     """Pods that are ready, provided that their service answers."""
     return sorted(addresses(run, host)) if answers(run, host) else []
 
 
 def all_reach_each_other(run: Run, host: Host) -> None:
-    """Each pod gets the others' names by their addresses, and one by the name of their service."""
+    """Each pod gets the others' names by their addresses and one by their service's, whose name it finds."""
     pods = addresses(run, host)
     urls = [f"http://{address}:{PORT}/name" for address in pods.values()]
-    by_name = f"http://{NAME}.default.svc.cluster.local:{PORT}/name"
-    script = " && ".join(f"busybox wget -q -T 5 -O - {url}" for url in [*urls, by_name])
+    urls.append(f"http://{SERVICE_ADDRESS}:{PORT}/name")
+    script = " && ".join(f"busybox wget -q -T 5 -O - {url}" for url in urls)
+    # not by wget: a static program of glibc finds no names where its libraries are not
+    look_up = ["busybox", "nslookup", f"{NAME}.default.svc.cluster.local"]
     for pod in pods:
         said = run.kubectl(host, "exec", pod, "--", "busybox", "sh", "-c", script).split()
         if sorted(said[:-1]) != sorted(pods) or said[-1] not in pods:
             raise HostsError(f"the pod {pod} got {said}, and there are {sorted(pods)}")
+        resolved = run.kubectl(host, "exec", pod, "--", *look_up)
+        if SERVICE_ADDRESS not in resolved:
+            raise HostsError(f"the pod {pod} does not find the service by its name: {resolved}")
 
 
 class Client:
