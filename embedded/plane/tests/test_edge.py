@@ -429,6 +429,11 @@ def test_a_drain_that_fails_keeps_the_node_as_it_is_and_is_tried_again() -> None
     scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
     scene.run(4)
     assert set(scene.versions().values()) == {OLD} and "DrainFailed" in scene.reasons()
+    assert scene.memory["health"]["message"] == "DrainFailed: a (host a): a disruption budget forbids it"
+    scene.failing = {"drain": "PodsLeft: 3 pods are still there"}
+    scene.at += RETRY_AFTER
+    scene.run(2)
+    assert scene.memory["health"]["message"] == "PodsLeft: a (host a): 3 pods are still there"
     assert scene.next_at is not None and scene.next_at <= scene.at + RETRY_AFTER
     scene.failing.clear()
     scene.at += RETRY_AFTER

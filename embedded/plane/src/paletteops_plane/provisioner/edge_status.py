@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -23,6 +24,14 @@ from paletteops_plane.provisioner.simulated import (
 
 #: Layers that the hosts are made of.
 _HOST_LAYERS = ("kernel", "os", "k8s")
+
+
+def _reason(task: Json) -> tuple[str, str]:
+    """Why a task failed, as a reason and a text; agents may write both into the message."""
+    said = re.fullmatch(r"([A-Z][A-Za-z]+): (.+)", task["message"], re.DOTALL)
+    if said:
+        return said[1], said[2]
+    return "".join(word.capitalize() for word in task["kind"].split("-")) + "Failed", task["message"]
 
 
 class Status(Look):
@@ -139,8 +148,8 @@ class Status(Look):
         named = {machine["uid"]: machine for machine in self.machines}
         for task in self.tasks:
             if task["state"] == "failed" and task["machine"] in named:
-                reason = "".join(word.capitalize() for word in task["kind"].split("-")) + "Failed"
-                message = f"{self._named(named[task['machine']])}: {task['message']}"
+                reason, text = _reason(task)
+                message = f"{self._named(named[task['machine']])}: {text}"
                 found.append(Fault(f"{task['kind']}:{task['machine']}", reason, message))
         if "bootstrapped" in self.passed and self._lead() is None:
             found.append(
