@@ -48,7 +48,8 @@ class Machine:
         self.user_data.write_text(with_engine(user_data("plane.example")))
 
     def run(self, *arguments: str, fails: bool = False, **environment: str) -> str:
-        command = [sys.executable, str(self.program), *arguments, "--stylus-root", str(self.root)]
+        # as a module, whose bytecode is kept, where it makes no difference
+        command = [sys.executable, "-m", "paletteops_agent", *arguments, "--stylus-root", str(self.root)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}, check=False
         )
@@ -320,6 +321,19 @@ def test_the_archive_for_hosts_without_a_network(program: Path, tmp_path: Path) 
     assert (tmp_path / "var/lib/spectro/stylus/palette-agent").read_bytes() == program.read_bytes()
     link = tmp_path / "etc/systemd/system/multi-user.target.wants/spectro-init.service"
     assert os.readlink(link) == "/etc/systemd/system/spectro-init.service"
+
+
+def test_what_an_archive_put_there_goes_as_well(machine: Machine) -> None:
+    before = machine.files()
+    archive = machine.program.with_name("agent-mode-linux-amd64.tar")
+    subprocess.run(["tar", "-xf", str(archive), "-C", str(machine.root)], check=True)
+    source = f"dir:{machine.root}/var/lib/spectro/stylus"
+    machine.run("install", "--source", source, "--config", str(machine.user_data))
+    machine.run("uninstall", "--force")
+    assert machine.files() == before
+    wants = machine.root / "etc/systemd/system/multi-user.target.wants"
+    assert not wants.is_dir() or os.listdir(wants) == []
+    assert not (machine.root / "opt/spectrocloud").exists() and not (machine.root / "var/lib/spectro").exists()
 
 
 def test_start_applies_the_stages_and_ends_on_sigterm(machine: Machine, plane: FakePlane) -> None:

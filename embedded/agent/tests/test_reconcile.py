@@ -232,6 +232,27 @@ def test_a_failed_upgrade_that_is_taken_back(host: Host) -> None:
     assert report["node"]["kubernetes_version"] == "1.35.4"
 
 
+def test_a_host_is_looked_after_while_its_upgrade_fails(host: Host) -> None:
+    bring_up(host)
+    host.engine.fail["upgrade 1.36.3"] = [EngineError("ProbeFailed", "it does not get ready", retry=False)] * 50
+    host.plane.say(desired("g2", "run", version="1.36.3"))
+    until(lambda: (host.plane.observed.get("error") or {}).get("reason") == "ProbeFailed")
+    before = host.engine.calls.count("configure")
+    until(lambda: host.engine.calls.count("configure") > before + 3)
+    assert host.engine.calls.count("upgrade 1.36.3") < 4
+    assert host.plane.observed["phase"] == "running"
+    assert host.plane.observed["error"]["reason"] == "ProbeFailed", "it stays until it works"
+    assert host.plane.observed["generation"] == "g1"
+
+
+def test_what_fails_on_a_member_does_not_keep_it_from_reporting(host: Host) -> None:
+    bring_up(host)
+    host.engine.fail["configure"] = [EngineError("ApiAway", "no answer")] * 3
+    host.plane.say(desired("g2", "run", lead=True))
+    assert host.done("g2")["error"] is None
+    assert not host.engine.fail["configure"]
+
+
 def test_leaving(host: Host) -> None:
     bring_up(host)
     host.engine.fail["leave"] = [EngineError("ClusterGone", "it does not answer")]

@@ -389,6 +389,8 @@ def _take(stream: _Stream, staging: Path, member: _Member) -> None:
         for piece in stream.pieces(size):
             digest.update(piece)
             out.write(piece)
+        out.flush()
+        os.fsync(out.fileno())
     os.chmod(path, member.mode)
     if digest.hexdigest() != member.sha256:
         raise ContentError("HashWrong", f"{name} is not what its hash in {MANIFEST} says")

@@ -24,12 +24,20 @@ from typing import Any
 from . import __version__, config, content, files, hostinfo, identity, stages, userdata
 from .engine import EngineError, Surroundings, make_engine
 from .journal import Journal
-from .paths import SLICE, STAGE_UNITS, START_UNIT, Paths
+from .paths import INIT_UNIT, SLICE, STAGE_UNITS, START_UNIT, Paths
 from .service import AlreadyRunning, only_one
 
 log = logging.getLogger("palette-agent")
 
 NEEDED_COMMANDS = ("openssl", "zstd")
+#: folders that have no other use than the agent's; an archive made them before the installation
+OWN_FOLDERS = (
+    "opt/spectrocloud/bin",
+    "opt/spectrocloud",
+    "etc/spectro",
+    "var/lib/spectro/stylus",
+    "var/lib/spectro",
+)
 #: names under which a source folder may hold the agent
 PROGRAMS = ("palette-agent", "opt/spectrocloud/bin/palette-agent")
 _MARK = "# by the embedded agent\n"
@@ -293,6 +301,7 @@ def _install(paths: Paths, program: Path, folder: Path | None, data: userdata.Us
         stages.run(data, paths, "boot")
         say(f"content {bundle.name}")
         extract(paths, bundle, say)
+    _adopt(paths, notes)
     notes.version = __version__
     notes.save()
     if notes.write(paths.setup_done, b"", 0o644):
@@ -307,6 +316,16 @@ def _install(paths: Paths, program: Path, folder: Path | None, data: userdata.Us
             _systemctl(paths, "restart", START_UNIT)
         else:
             _systemctl(paths, "start", START_UNIT)
+
+
+def _adopt(paths: Paths, notes: Notes) -> None:
+    """Note what the archive put here, so that it goes as well: its unit would install the agent again."""
+    unit, program = paths.units / INIT_UNIT, paths.root / "var/lib/spectro/stylus/palette-agent"
+    link = paths.units / "multi-user.target.wants" / INIT_UNIT
+    found = [program] if program.exists() and is_ours(program) else []
+    if unit.exists() and unit.read_text("utf-8", "replace").startswith(_MARK):
+        found += [unit, link]
+    notes.files += [str(path) for path in found if str(path) not in notes.files]
 
 
 def _enable(paths: Paths, notes: Notes, units: list[str]) -> None:
@@ -436,6 +455,6 @@ def _remove(paths: Paths, dry_run: bool, say: Say) -> None:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     paths.binary.unlink(missing_ok=True)
     paths.installed.unlink(missing_ok=True)
-    for name in [*reversed(notes.folders), str(paths.state)]:
+    for name in [*reversed(notes.folders), str(paths.state), *(str(paths.root / name) for name in OWN_FOLDERS)]:
         files.remove_empty(Path(name))
     sys.stdout.flush()

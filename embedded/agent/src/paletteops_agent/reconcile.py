@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -117,6 +117,8 @@ class Reconciler:
         self._task_tries: dict[str, int] = {}
         self._wanted: Wanted | None = None
         self._failures = 0
+        self._retry_at = 0.0
+        self._looked_after = False
         self._error: dict[str, str] | None = None
         self._unreadable: dict[str, str] | None = None
         self._phase = ""
@@ -141,6 +143,7 @@ class Reconciler:
             self._wanted = wanted
             self._unreadable = None
             self._failures = 0
+            self._retry_at = 0.0
         state, cluster = self.journal.state, wanted.cluster
         if state.member and cluster is not None and cluster.uid == state.cluster_uid and not wanted.reset:
             self._start_tasks(wanted)  # others wait for them, so they do not wait for what goes on here
@@ -243,19 +246,35 @@ class Reconciler:
         wanted = self.wanted
         if wanted is None:
             return IDLE_PAUSE
+        now = time.monotonic()
+        if now < self._retry_at and self.journal.state.member:
+            self._look_after_meanwhile(wanted)
+            return self._pause(min(RUNNING_PAUSE / self._speed, self._retry_at - now))
         try:
+            self._looked_after = False
             rest = self._pass(wanted)
         except Stopped:
             return IDLE_PAUSE
         except (EngineError, SiteError, content.ContentError) as error:
-            retry = getattr(error, "retry", True)
-            return self._failed(error.reason, error.message, retry)
+            pause = self._failed(error.reason, error.message, getattr(error, "retry", True))
         except Exception as error:
             log.exception("unexpected")
-            return self._failed("AgentFailed", f"{type(error).__name__}: {error}", True)
-        self._failures = 0
-        self._set(error=None, phase=rest.phase, step=rest.step)
-        return max(SHORTEST_PAUSE, rest.pause / self._speed)
+            pause = self._failed("AgentFailed", f"{type(error).__name__}: {error}", True)
+        else:
+            self._failures = 0
+            self._set(error=None, phase=rest.phase, step=rest.step)
+            return self._pause(rest.pause / self._speed)
+        if self.journal.state.member:
+            # what failed is tried again later, and the host serves until then
+            self._retry_at = time.monotonic() + pause if self.wanted is wanted else 0.0
+            if not self._looked_after:
+                self._look_after_meanwhile(wanted)
+            pause = min(pause, RUNNING_PAUSE / self._speed)
+        return self._pause(pause)
+
+    @staticmethod
+    def _pause(seconds: float) -> float:
+        return max(SHORTEST_PAUSE, seconds)
 
     def _failed(self, reason: str, message: str, retry: bool) -> float:
         first = self._error != {"reason": reason, "message": message}
@@ -265,6 +284,19 @@ class Reconciler:
             log.error("%s: %s", reason, message)
             self.site.event(reason, message, error=True)
         return (min(300.0, 5.0 * 2 ** min(self._failures - 1, 10)) if retry else IDLE_PAUSE) / self._speed
+
+    def _look_after_meanwhile(self, wanted: Wanted) -> None:
+        """See to a member with the version that it runs, while something else failed or waits."""
+        state, cluster, member = self.journal.state, wanted.cluster, wanted.member
+        if cluster is None or member is None or not state.member or cluster.uid != state.cluster_uid:
+            return
+        try:
+            self._look_after(wanted, replace(cluster, version=state.version), member)
+        except Stopped:
+            return
+        except (EngineError, SiteError, content.ContentError) as error:
+            log.warning("%s", error)
+        self._set(phase="", step="")
 
     @contextlib.contextmanager
     def _action(self, kind: str, phase: str, cluster_uid: str | None) -> Iterator[None]:
@@ -282,9 +314,7 @@ class Reconciler:
         try:
             return self._next(wanted)
         except _Busy:
-            # a task runs; a host that is a member is seen to meanwhile
-            if wanted.cluster and wanted.member and self.journal.state.member:
-                self._look_after(wanted, wanted.cluster, wanted.member)
+            self._look_after_meanwhile(wanted)
             return Rest(SOON)
 
     def _next(self, wanted: Wanted) -> Rest:
@@ -458,6 +488,7 @@ class Reconciler:
 
     def _look_after(self, wanted: Wanted, cluster: Cluster, member: Member) -> Rest:
         """What is seen to again and again on a host that is a member."""
+        self._looked_after = True
         self.host.settings(cluster)
         self._set(node=self.engine.node())
         tasks_left = self._start_tasks(wanted)
@@ -478,7 +509,7 @@ class Reconciler:
             self._packs_for = None
             self._set(packs=[])
         ready = self._node is not None and self._node.ready and health.healthy
-        if not tasks_left and not packs_left:
+        if not tasks_left and not packs_left and cluster is wanted.cluster:
             self._set(applied=wanted.generation)
         return Rest(RUNNING_PAUSE if ready and not tasks_left and not packs_left else SOON)
 

@@ -163,8 +163,7 @@ class Agent:
 
     def _loop(self, step: Callable[[], float], wake: threading.Event) -> None:
         while not self.stopping.is_set():
-            wake_set = wake is not self.stopping
-            if wake_set:
+            if wake is not self.stopping:
                 wake.clear()
             try:
                 pause = step()
