@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from paletteops_agent.engine import EngineError, Peer, Taint
-from paletteops_agent.engine.kubeadm import certificates, engine, etcd, network, nodes, packs, preflight, traces
+from paletteops_agent.engine.kubeadm import certificates, engine, etcd, network, nft, nodes, packs, preflight, traces
 from paletteops_agent.engine.kubeadm.config import may_label_itself
 
 
@@ -251,3 +251,19 @@ def test_commands_that_are_missing_are_named_with_their_package() -> None:
         "the command openssl is missing; install openssl",
         "neither nft nor iptables is there; install nftables",
     ]
+
+
+def test_netlink_messages_are_read_as_they_are_written() -> None:
+    name = nft.attribute(nft.TABLE_ATTRIBUTE, b"kube-proxy\0")
+    policy = nft.attribute(nft.POLICY_ATTRIBUTE, b"\0\0\0\1")
+    assert len(name) % 4 == 0
+    stream = nft.message(7, 0, 1, 2, payload=name + policy) + nft.message(nft.DONE, 0, 1, 0)
+    (kind, body), (last, _) = nft.messages(stream)
+    assert (kind, last) == (7, nft.DONE)
+    assert body[0] == 2
+    assert dict(nft.attributes(body[4:])) == {1: b"kube-proxy\0", 5: b"\0\0\0\1"}
+
+
+def test_netlink_rubbish_ends_the_reading() -> None:
+    assert list(nft.messages(b"\0" * 40)) == []
+    assert list(nft.attributes(b"\1\0\1\0rest")) == []

@@ -200,10 +200,10 @@ class Trial:
             bundle = {"kind": "bundle", **self.bundles[version]}
             self.call(name, "payload", {"kind": "path", "path": f"/mnt/bundles/{version}"}, bundle)
             expect(self.call(name, "holds", "edge-k8s", version), f"{name} does not hold {version}")
-        self.machines[name].run(
-            f"{KUBERNETES}/current/bin/ctr", "--address", "/run/spectro/containerd/containerd.sock", "-n", "k8s.io",
-            "images", "import", "/mnt/images/busybox.tar",
-        )  # fmt: skip
+        ctr = (f"{KUBERNETES}/current/bin/ctr", "--address", "/run/spectro/containerd/containerd.sock", "-n", "k8s.io")
+        self.machines[name].run(*ctr, "images", "import", "/mnt/images/busybox.tar")
+        # the kubelet's clean-up of a full disk leaves pinned images alone
+        self.machines[name].run(*ctr, "images", "label", workload.IMAGE, "io.cri-containerd.pinned=pinned")
 
     def bootstrap(self, name: str, version: str) -> None:
         self.lead = name
