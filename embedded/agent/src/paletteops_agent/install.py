@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,32 +145,30 @@ class Notes:
         record = {"files": self.files, "folders": self.folders, "version": self.version}
         files.write_json(self._paths.installed, record)
 
-    def folder(self, path: Path, mode: int = 0o755) -> None:
-        missing = []
-        above = path
-        while not above.exists():
-            missing.append(str(above))
-            above = above.parent
-        if missing:
-            self.folders = [*self.folders, *(name for name in reversed(missing) if name not in self.folders)]
-            if self._paths.state.exists():
-                self.save()
-            files.make_folder(path, mode)
-            self.save()
-
-    def write(self, path: Path, data: bytes, mode: int) -> bool:
-        """Write a file; whether it was not so already."""
-        if files.is_same(path, data, mode):
-            if str(path) not in self.files:
+    def add(self, paths: Iterable[Path]) -> None:
+        """Note files, and the folders above them that are not there yet, before any of them is made."""
+        known_files, known_folders = set(self.files), set(self.folders)
+        for path in paths:
+            missing = []
+            above = path.parent
+            while not above.exists():
+                missing.append(str(above))
+                above = above.parent
+            self.folders += [name for name in reversed(missing) if name not in known_folders]
+            known_folders.update(missing)
+            if str(path) not in known_files:
                 self.files.append(str(path))
-                self.save()
-            return False
-        self.folder(path.parent)
-        if str(path) not in self.files:
-            self.files.append(str(path))
-            self.save()
-        files.write(path, data, mode)
-        return True
+                known_files.add(str(path))
+        self.save()
+
+
+def _write(path: Path, data: bytes, mode: int) -> bool:
+    """Write a file; whether it was not so already."""
+    if files.is_same(path, data, mode):
+        return False
+    files.make_folder(path.parent)
+    files.write(path, data, mode)
+    return True
 
 
 def install(paths: Paths, source: str, config_file: Path | None, say: Say, reboot: bool = True) -> None:
@@ -281,64 +279,53 @@ def _other_implementation(paths: Paths) -> list[str]:
 
 def _install(paths: Paths, program: Path, folder: Path | None, data: userdata.UserData, text: str, say: Say) -> None:
     notes = Notes(paths)
-    notes.folder(paths.state, 0o700)
-    changed = []
-    if notes.write(paths.binary, program.read_bytes(), 0o755):
-        changed.append("the program")
     environment = f"STYLUS_ROOT={'/' if paths.is_system else paths.root}\n"
-    if notes.write(paths.environment, environment.encode(), 0o644):
-        changed.append("the environment")
-    if notes.write(paths.user_data, text.encode(), 0o600):
-        changed.append("user-data")
     units = unit_texts(paths)
-    for name, unit in units.items():
-        if notes.write(paths.units / name, unit.encode(), 0o644):
-            changed.append(name)
-    _enable(paths, notes, [name for name in units if name.endswith(".service")])
+    wanted = [
+        ("the program", paths.binary, program.read_bytes(), 0o755),
+        ("the environment", paths.environment, environment.encode(), 0o644),
+        ("user-data", paths.user_data, text.encode(), 0o600),
+        *((name, paths.units / name, unit.encode(), 0o644) for name, unit in units.items()),
+    ]
+    # as `systemctl enable` does, by the links themselves: so it works in an image as well
+    links = {paths.units / "multi-user.target.wants" / name: name for name in units if name.endswith(".service")}
+    notes.add([path for _, path, _, _ in wanted] + list(links) + _of_the_archive(paths) + [paths.setup_done])
+    changed = [what for what, path, content_, mode in wanted if _write(path, content_, mode)]
+    for link, name in links.items():
+        files.make_folder(link.parent)
+        if not link.is_symlink():
+            link.symlink_to(f"/etc/systemd/system/{name}")
     for bundle in sorted(folder.rglob(f"*{content.SUFFIX}")) if folder else []:
         # stages bring the key by which it is verified
         stages.run(data, paths, "initramfs")
         stages.run(data, paths, "boot")
         say(f"content {bundle.name}")
         extract(paths, bundle, say)
-    _adopt(paths, notes)
-    notes.version = __version__
-    notes.save()
-    if notes.write(paths.setup_done, b"", 0o644):
+    if notes.version != __version__:
+        notes.version = __version__
+        notes.save()
+    if _write(paths.setup_done, b"", 0o644):
         changed.append("the mark of a finished installation")
     what = f" ({', '.join(changed)} changed)" if changed else ", as before"
     say(f"palette-agent {__version__} is installed{what}")
     if paths.is_system:
         if changed:
+            for stage in STAGE_UNITS:
+                stages.run(data, paths, stage)  # here, so that what is wrong with a step is said
             _systemctl(paths, "daemon-reload")
-            for unit in STAGE_UNITS.values():
-                _systemctl(paths, "restart", unit)
+            _systemctl(paths, "restart", *STAGE_UNITS.values())
             _systemctl(paths, "restart", START_UNIT)
         else:
             _systemctl(paths, "start", START_UNIT)
 
 
-def _adopt(paths: Paths, notes: Notes) -> None:
-    """Note what the archive put here, so that it goes as well: its unit would install the agent again."""
+def _of_the_archive(paths: Paths) -> list[Path]:
+    """What the archive put here, to go as well: its unit would install the agent again."""
     unit, program = paths.units / INIT_UNIT, paths.root / "var/lib/spectro/stylus/palette-agent"
-    link = paths.units / "multi-user.target.wants" / INIT_UNIT
     found = [program] if program.exists() and is_ours(program) else []
     if unit.exists() and unit.read_text("utf-8", "replace").startswith(_MARK):
-        found += [unit, link]
-    notes.files += [str(path) for path in found if str(path) not in notes.files]
-
-
-def _enable(paths: Paths, notes: Notes, units: list[str]) -> None:
-    """As ``systemctl enable`` does, by the links themselves: so it works in an image as well."""
-    wants = paths.units / "multi-user.target.wants"
-    notes.folder(wants)
-    for unit in units:
-        link = wants / unit
-        if str(link) not in notes.files:
-            notes.files.append(str(link))
-            notes.save()
-        if not link.is_symlink():
-            link.symlink_to(f"/etc/systemd/system/{unit}")
+        found += [unit, paths.units / "multi-user.target.wants" / INIT_UNIT]
+    return found
 
 
 def _systemctl(paths: Paths, *arguments: str, check: bool = True) -> None:
