@@ -234,6 +234,19 @@ def test_a_report_leads_to_the_next_step_without_time_passing() -> None:
     assert scene.state == ("Running", "Healthy") and scene.at == NOW
 
 
+def test_a_cluster_runs_when_its_kubeconfig_is_there() -> None:
+    scene = Scene((pool("cp", "a", control_plane=True),))
+    scene.run(2)
+    scene.wish.pop("kubeconfig", None)
+    scene.idle.add("a")
+    scene.run(2)
+    assert scene.state == ("Provisioning", "") and scene.there("a")["ready"]
+    assert scene.memory["conditions"]["KubeConfigReady"]["status"] == "False"
+    scene.wish["kubeconfig"] = True
+    scene.look()
+    assert scene.state == ("Running", "Healthy")
+
+
 def test_control_plane_hosts_join_one_by_one() -> None:
     def one_at_a_time(scene: Scene) -> None:
         assert list(scene.steps().values()).count("join") <= 1

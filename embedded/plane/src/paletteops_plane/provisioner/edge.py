@@ -88,7 +88,8 @@ class _Run(Status):
         self._renew()
         self.observed["kubeconfig"] = self.facts.kubeconfig and "bootstrapped" in self.passed
         self._settle_packs()
-        if self.observed["state"] == PROVISIONING and self._nodes_complete() and self._packs_ready(addons=False):
+        complete = self._nodes_complete() and self._packs_ready(addons=False) and self.observed["kubeconfig"]
+        if self.observed["state"] == PROVISIONING and complete:
             self._state(RUNNING, "all nodes are ready")
             self._settle_packs()
 
