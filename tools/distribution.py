@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what is given to users: the collection's tarball, a wheel for each embedded distribution, and SHA256SUMS.
+"""Write what is given to users: the collection's tarball, a wheel for each embedded distribution, the agent as it is
+brought to hosts, and SHA256SUMS.
 
 The folder is dist/, or the one that is named. It is written anew.
 """
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import agent
 import environments
 import tree
 
@@ -36,6 +38,7 @@ def build(target: Path) -> list[Path]:
     wheel += ["--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(target)]
     for project in environments.embedded_projects():
         subprocess.run([*wheel, project], check=True, env=environment)
+    agent.build(target)
     written = sorted(target.iterdir())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in written]
     (target / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
