@@ -384,7 +384,7 @@ def parts() -> list[Part]:
         Part("sanity", sanity),
         pytest_part("unit", "tests/unit"),
         pytest_part("plane", "embedded/plane/tests"),
-        pytest_part("agent", "embedded/agent/tests"),
+        pytest_part("agent", "embedded/agent/tests", workers=2),
         Part("contract", contract, needs=("tests/contract/test_*.py",)),
         pytest_part("integration", "tests/integration", workers=2),
         Part("molecule", molecule, needs=("extensions/molecule/*/molecule.yml",)),

@@ -108,6 +108,7 @@ class FakePlane:
         self.material: Json | None = None
         self.handed_over: dict[str, Json] = {}
         self.kubeconfig = ""
+        self.config: Json = {"tunnelConfig": {"remoteSsh": "disabled"}, "clusterUids": []}
         self.heartbeats: list[Json] = []
         self.registrations = 0
         self.content: bytes | None = None
@@ -197,6 +198,10 @@ class FakePlane:
             self.events += body
         elif plain.endswith("/health"):
             self.heartbeats.append(body)
+        elif plain.endswith("/config"):
+            return 200, {}, json.dumps(self.config).encode()
+        elif plain.endswith("/spc/download"):
+            return 200, {}, b"the definition"
         elif plain.endswith("/kubeconfig"):
             self.kubeconfig = body["content"]
         elif plain.endswith("/join") and method == "GET":

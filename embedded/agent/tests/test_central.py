@@ -206,6 +206,36 @@ def test_a_plane_that_sends_its_hosts_away_is_not_asked_in_a_loop(tmp_path: Path
     assert agent.poll() > 0
 
 
+def test_what_the_management_api_tells_a_host(
+    tmp_path: Path, plane: FakePlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = agent_of(tmp_path, plane)
+    agent.poll()
+    plane.config["tunnelConfig"]["remoteSsh"] = "enabled"
+    plane.say(desired("g1", "prepare"))
+    agent.poll()
+    kept = agent.paths.cluster_definition
+    assert kept.read_text() == "the definition" and kept.stat().st_mode & 0o777 == 0o600
+    assert caplog.text.count("remote SSH is enabled for this host") == 1
+    plane.say(desired("g2"))
+    agent.poll()
+    assert not kept.exists()
+    plane.answers = lambda method, path, headers, body: refusal(500, "Internal") if "/v1/edgehosts/" in path else None
+    plane.say(desired("g3", "prepare"))
+    assert agent.poll() == 0.0, "a failure there is no failure"
+
+
+def test_a_clock_that_jumps(tmp_path: Path, plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = agent_of(tmp_path, plane)
+    agent.poll()
+    agent.report()
+    for jump in (-1e9, 1e9):
+        monkeypatch.setattr("time.time", lambda jump=jump: 1.7e9 + jump)
+        assert 40 < agent.report() <= 66
+        assert agent.poll() >= 0.0
+    assert len(plane.heartbeats) == 1
+
+
 def test_events_wait_for_the_plane(tmp_path: Path, plane: FakePlane) -> None:
     agent = agent_of(tmp_path, plane)
     agent.poll()

@@ -89,6 +89,7 @@ class Central:
         self._sent_packs = ""
         self._sent_at = 0.0
         self._said = ""
+        self._warned_of_tunnel = False
         if who.credential and not who.refused:
             self.registered.set()
 
@@ -127,9 +128,10 @@ class Central:
 
     def _call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         """A call by this host's credential. Refused for UnknownEdgeHost also ends the registration."""
+        headers = {**self._headers(), **more.pop("headers", {})}
         with self._connection() as connection:
             try:
-                return connection.request(method, path, body, self._headers(), **more)
+                return connection.request(method, path, body, headers, **more)
             except Refused as error:
                 if error.status == 401 and error.code == "UnknownEdgeHost":
                     self._unknown()
@@ -267,6 +269,27 @@ class Central:
             self._known = content["generation"]
             take(content)
         return 0.0
+
+    def look_up(self, cluster_uid: str | None) -> None:
+        """What the management API itself tells a host: its configuration, and the definition of its cluster.
+
+        Neither decides anything. A failure is no error; it is looked up again with the next desired state.
+        """
+        record = f"/v1/edgehosts/{segment(self.identity.uid)}"
+        try:
+            found = self._call("GET", f"{record}/config").json() or {}
+            if (found.get("tunnelConfig") or {}).get("remoteSsh") == "enabled" and not self._warned_of_tunnel:
+                self._warned_of_tunnel = True
+                text = "remote SSH is enabled for this host, and this agent has none: use the host's own SSH"
+                log.warning("%s", text)
+                self.event("RemoteSshMissing", text, error=True)
+            if cluster_uid is None:
+                self.paths.cluster_definition.unlink(missing_ok=True)
+            else:
+                definition = self._call("GET", f"{record}/spc/download", headers={"Accept": "*/*"}).body
+                files.write(self.paths.cluster_definition, definition, files.SECRET, self._durable)
+        except (Refused, Unreachable, OSError, AttributeError) as error:
+            log.debug("looking up the host's record: %s", error)
 
     # --- heartbeats and reports ---
 

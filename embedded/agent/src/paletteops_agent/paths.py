@@ -89,6 +89,11 @@ class Paths:
         return self.state / "desired.json"
 
     @property
+    def cluster_definition(self) -> Path:
+        """The definition of the host's cluster as the plane gives it out, for people and for the logs."""
+        return self.state / "cluster-definition"
+
+    @property
     def lock(self) -> Path:
         return self.state / "agent.lock"
 

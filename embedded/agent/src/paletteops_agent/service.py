@@ -117,6 +117,7 @@ class Agent:
             return
         files.write_json(self.paths.desired, content, files.SECRET, self._durable)
         self.reconciler.want(wanted)
+        self.central.look_up(wanted.cluster.uid if wanted.cluster else None)
 
     # --- the three things; each returns seconds until it is to be called again ---
 
