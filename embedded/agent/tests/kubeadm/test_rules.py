@@ -88,7 +88,7 @@ def applied(node: dict[str, Any], change: dict[str, Any] | None) -> dict[str, An
 
 
 def test_labels_and_taints_come_and_go_and_others_stay() -> None:
-    node = {
+    node: dict[str, Any] = {
         "metadata": {"labels": {"kubernetes.io/hostname": "a", "theirs": "1"}, "resourceVersion": "1"},
         "spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]},
     }

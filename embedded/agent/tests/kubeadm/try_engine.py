@@ -184,8 +184,9 @@ class Trial:
         return f"{answer['error']}: {answer['message']}"
 
     def kubectl(self, *words: str, check: bool = True, timeout: float = 120) -> str:
-        machine = self.machines[self.lead]
+        machine: Machine = self.machines[self.lead]
         return machine.run(
+            "KUBECACHEDIR=/tmp/kubectl",
             f"{KUBERNETES}/current/bin/kubectl",
             "--kubeconfig=/etc/kubernetes/admin.conf",
             f"--server=https://{machine.address}:6443",
@@ -460,7 +461,7 @@ class Trial:
             self.clean(name)
 
     def vip_answers(self) -> bool:
-        done = self.machines.outside("curl", "-sk", "-m", "2", f"https://{VIP}:6443/healthz", check=False)
+        done: str = self.machines.outside("curl", "-sk", "-m", "2", f"https://{VIP}:6443/healthz", check=False)
         return done.strip() == "ok"
 
     def holder(self) -> str:

@@ -724,8 +724,9 @@ class KubeadmEngine:
         traces.clean(self.layout, before)
         traces.unmount_below([str(self.layout.containerd_root)])
         files.remove(self.layout.containerd_root)
-        traces.clean_folders(before)
         files.remove(self.layout.home)
+        traces.clean_folders(before)
+        services.end_slice()
 
     def traces(self) -> list[str]:
         """What ``reset`` would remove."""

@@ -12,7 +12,8 @@ import paletteops_agent
 
 from . import config, files
 from .commands import run
-from .layout import KUBELET_ALIAS, SYSTEMD_DIR, UNITS, Layout
+from .layout import KUBELET_ALIAS, SLICE, SYSTEMD_DIR, UNITS, Layout
+from .probe import CGROUPS
 
 WANTED_FILES = 1_048_576
 
@@ -77,3 +78,10 @@ def remove(names: Iterable[str] = UNITS) -> None:
         alias.unlink()
     if found:
         run(["systemctl", "daemon-reload"], check=False, deadline=60)
+
+
+def end_slice() -> None:
+    """Let the slice go when nothing runs in it: systemd keeps it otherwise."""
+    groups = [place for pattern in (SLICE, f"*/{SLICE}") for place in CGROUPS.glob(pattern)]
+    if not any(file.read_text().strip() for group in groups for file in group.rglob("cgroup.procs")):
+        stop(SLICE)

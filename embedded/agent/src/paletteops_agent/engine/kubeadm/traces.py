@@ -72,6 +72,8 @@ FOLDERS = (
     "/run/calico",
     "/run/cilium",
     "/usr/libexec/kubernetes",
+    "/usr/lib/modules",
+    "/opt/spectrocloud",
     "/var/lib/spectro",
     "/run/spectro",
 )
