@@ -144,10 +144,10 @@ class Central:
             self.registered.clear()
             identity.save(self.paths, self.identity, self._durable)
 
-    def _say_once(self, text: str) -> None:
+    def _say_once(self, text: str, level: int = logging.ERROR) -> None:
         if text != self._said:
             self._said = text
-            log.error("%s", text)
+            log.log(level, "%s", text)
 
     # --- registration ---
 
@@ -254,7 +254,7 @@ class Central:
                     raise Unreachable("the desired state is not readable")
         except Unreachable as error:
             if not self.stopping.is_set():
-                self._say_once(f"the plane is away: {error}")
+                self._say_once(f"the plane is away: {error}", logging.WARNING)
             return self._poll_backoff.next()
         except Refused as error:
             self._say_once(f"the plane refused the desired state: {_explained(error)}")
