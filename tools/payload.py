@@ -102,11 +102,15 @@ class Project:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """An image with the binary of its name; `programs` of the building machine go in with their libraries."""
+    """An image with the binary of its name.
+
+    `programs` of the building machine go in with their libraries, `files` of this folder by their path in the image.
+    """
 
     name: str
     reference: str
     programs: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
     entrypoint: bool = False
 
 
@@ -155,6 +159,7 @@ def release(data: Mapping[str, Any], version: str) -> Release:
             name=name,
             reference=plan["reference"].format(**versions),
             programs=tuple(plan.get("programs", ())),
+            files=tuple(plan.get("files", {}).items()),
             entrypoint=plan.get("entrypoint", False),
         )
         for name, plan in data["images"].items()
@@ -476,9 +481,11 @@ def build_image(plan: ImagePlan, binary: Built, cache: Path, goarch: str) -> Pat
     files = {f"usr/local/bin/{plan.name}": binary.path}
     for program in plan.programs:
         files.update(with_libraries(program))
+    files.update({path: HERE / name for path, name in plan.files})
     digest = hashlib.sha256(f"{plan.reference}\0{binary.key}\0{plan.entrypoint}\0{goarch}".encode())
-    for name in sorted(files):
-        digest.update(f"\0{name}\0{files[name].stat().st_size}\0{files[name].stat().st_mtime_ns}".encode())
+    for name, path in sorted(files.items()):
+        # what was built has its key, which spares reading it
+        digest.update(f"\0{name}\0{'' if path == binary.path else digest_of(path)[1]}".encode())
     target = cache / "images" / f"{plan.name}-{digest.hexdigest()[:16]}.tar"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ class Run:
         """The image of the workload, on a host whose runtime is up."""
         archive = workload.image(self.hosts.base.busybox, self.folder)
         host.copy(archive, "/var/tmp/workload.tar")
-        host.run([f"{KUBERNETES}/ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", "/var/tmp/workload.tar"])
+        host.run([f"{KUBERNETES}/ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", "--label", "io.cri-containerd.pinned=pinned", "/var/tmp/workload.tar"])
         host.run(["rm", "/var/tmp/workload.tar"])
 
 

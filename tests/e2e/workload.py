@@ -117,10 +117,12 @@ def names(run: Run, host: Host) -> list[str]:
 def all_reach_each_other(run: Run, host: Host) -> None:
     """Each pod gets the others' names by their addresses and one by their service's, whose name it finds."""
     pods = addresses(run, host)
-    urls = [f"http://{address}:{PORT}/name" for address in pods.values()]
-    urls.append(f"http://{SERVICE_ADDRESS}:{PORT}/name")
-    script = " && ".join(f"busybox wget -q -T 5 -O - {url}" for url in urls)
-    # not by wget: a static program of glibc finds no names where its libraries are not
+    # not by wget, which needs the libraries of glibc for names even where it is given an address
+    request = r"printf 'GET /name HTTP/1.0\r\n\r\n'"
+    script = "; ".join(
+        f"{request} | busybox nc -w 5 {address} {PORT} | busybox tail -n 1"
+        for address in [*pods.values(), SERVICE_ADDRESS]
+    )
     look_up = ["busybox", "nslookup", f"{NAME}.default.svc.cluster.local"]
     for pod in pods:
         said = run.kubectl(host, "exec", pod, "--", "busybox", "sh", "-c", script).split()
