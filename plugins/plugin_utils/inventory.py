@@ -98,7 +98,7 @@ def refuse_same_clusters(clusters: Mapping[str, Variables]) -> None:
 # --- how the clusters ended ---
 
 #: What the tasks of the roles register, in the order in which they run. The first that failed says what is wrong.
-RESULTS = ("cluster", "ready", "kubeconfig", "verified", "gone")
+RESULTS = ("members", "cluster", "ready", "kubeconfig", "verified", "gone")
 
 COLUMNS = ("cluster", "mode", "cloud", "state", "health", "nodes", "seconds")
 
