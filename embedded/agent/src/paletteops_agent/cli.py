@@ -63,7 +63,12 @@ def start(options: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: stop.set())
     with only_one(paths):
         stages.run_all(data, paths)
-        Agent(paths, data, config.read(paths.configuration)).run(stop)
+        settings = config.read(paths.configuration)
+        if settings.engine == "kubeadm" and os.geteuid() != 0:
+            raise config.ConfigurationError(
+                f"the engine kubeadm needs root; to try the agent without, set engine: simulated in {paths.configuration}"
+            )
+        Agent(paths, data, settings).run(stop)
     # a call of the engine may still block; the journal knows of it
     logging.shutdown()
     sys.stdout.flush()

@@ -73,6 +73,7 @@ class HostSettings:
             return
         if not after:
             path.unlink()
+            files.remove_empty(path.parent)
             return
         files.make_folder(path.parent, 0o700)
         files.write(path, after, files.SECRET)
