@@ -66,7 +66,7 @@ def start(options: argparse.Namespace) -> None:
         settings = config.read(paths.configuration)
         if settings.engine == "kubeadm" and os.geteuid() != 0:
             raise config.ConfigurationError(
-                f"the engine kubeadm needs root; to try the agent without, set engine: simulated in {paths.configuration}"
+                f"the engine kubeadm needs root; to try without, set engine: simulated in {paths.configuration}"
             )
         Agent(paths, data, settings).run(stop)
     # a call of the engine may still block; the journal knows of it
