@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.plane import RunningPlane
+
 from e2e import footprint, workload
 from e2e.hosts import (
     GATEWAY,
@@ -36,7 +38,6 @@ from e2e.hosts import (
     install_packages,
     wait_until,
 )
-from support.plane import RunningPlane
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 import payload
@@ -170,7 +171,20 @@ class Run:
         """The image of the workload, on a host whose runtime is up."""
         archive = workload.image(self.hosts.base.busybox, self.folder)
         host.copy(archive, "/var/tmp/workload.tar")
-        host.run([f"{KUBERNETES}/ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", "--label", "io.cri-containerd.pinned=pinned", "/var/tmp/workload.tar"])
+        host.run(
+            [
+                f"{KUBERNETES}/ctr",
+                "-a",
+                SOCKET,
+                "-n",
+                "k8s.io",
+                "images",
+                "import",
+                "--label",
+                "io.cri-containerd.pinned=pinned",
+                "/var/tmp/workload.tar",
+            ]
+        )
         host.run(["rm", "/var/tmp/workload.tar"])
 
 
