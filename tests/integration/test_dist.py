@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 import pytest
 from support.collection import REPOSITORY
 from support.plane import RunningPlane
+
+sys.path.insert(0, str(REPOSITORY / "tools"))
+import quickstart
 
 #: What a user installs beside the tarball and the wheels: see the README.
 BESIDE = ("ansible-core", "jmespath", "kubernetes", "urllib3")
@@ -141,13 +145,20 @@ def test_what_is_installed_provisions_the_example(
     assert run([commands / "python", "-I", "-c", code], environment, tmp_path).startswith(str(commands.parent))
     collection = Path(environment["HOME"], ".ansible/collections/ansible_collections/paletteops/modes")
     monkeypatch.setattr("support.plane.sys.executable", str(commands / "python"))
-    with RunningPlane(tmp_path / "plane", speed=SPEED, test_controls=False) as plane:
-        connection = {"PALETTE_API_URL": plane.url, "PALETTE_API_KEY": plane.key}
-        play: list[str | Path] = [commands / "ansible-playbook", "paletteops.modes.site"]
-        play += ["-i", collection / "inventory" / "example"]
-        first = recap(run(play, environment | connection, tmp_path))
-        second = recap(run(play, environment | connection, tmp_path))
-    clusters = set(first)
-    assert len(clusters) >= 3
-    assert all(numbers["changed"] and not numbers["failed"] for numbers in first.values()), first
-    assert {host: numbers["changed"] for host, numbers in second.items()} == dict.fromkeys(clusters, 0)
+    monkeypatch.setattr(quickstart, "BIN", commands)
+    inventory = collection / "inventory" / "example"
+    with RunningPlane(tmp_path / "plane", speed=SPEED, test_controls=False, tls=True) as plane:
+        assert plane.ca_file is not None
+        connection = {"PALETTE_API_URL": plane.url, "PALETTE_API_KEY": plane.key, "PALETTE_CA_PATH": plane.ca_file}
+        listed = run([commands / "ansible-inventory", "-i", inventory, "--list"], environment | connection, tmp_path)
+        hosts = set(json.loads(listed[listed.index("{") :])["palette_hosts"]["hosts"])
+        agents_of = quickstart.Plane(plane.directory, {"url": plane.url, "ca_file": plane.ca_file})
+        play: list[str | Path] = [commands / "ansible-playbook", "paletteops.modes.site", "-i", inventory]
+        with quickstart.Agents(tmp_path / "hosts", SPEED, agents_of, sorted(hosts)):
+            first = recap(run(play, environment | connection, tmp_path))
+            second = recap(run(play, environment | connection, tmp_path))
+    clusters = set(first) - hosts
+    assert len(clusters) >= 3 and hosts < set(first)
+    assert not any(numbers["failed"] for numbers in first.values()), first
+    assert all(first[cluster]["changed"] for cluster in clusters), first
+    assert {host: numbers["changed"] for host, numbers in second.items()} == dict.fromkeys(first, 0)
