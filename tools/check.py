@@ -212,10 +212,10 @@ def typecheck(log: Log, _: Sequence[str]) -> Counts:
         [tool("mypy"), "tools"],
     )
     # tests import their neighbours by their plain names, unless the folder is a package
-    own = sorted({str(path.parent.relative_to(ROOT)) for path in ROOT.glob("embedded/*/tests/**/*.py")})
-    for folder in [*own, *sorted({str(path.parent) for path in ROOT.glob("tests/*/*.py")})]:
-        neighbours = "" if (ROOT / folder / "__init__.py").exists() else str(ROOT / folder)
-        counts += log.each([tool("mypy"), "--follow-imports=silent", str(ROOT / folder)], MYPYPATH=neighbours)
+    for folder in [*ROOT.glob("embedded/*/tests"), *sorted({path.parent for path in ROOT.glob("tests/*/*.py")})]:
+        within = sorted({str(path.parent) for path in folder.rglob("*.py")})
+        neighbours = "" if (folder / "__init__.py").exists() else os.pathsep.join(within)
+        counts += log.each([tool("mypy"), "--follow-imports=silent", str(folder)], MYPYPATH=neighbours)
     return counts
 
 
