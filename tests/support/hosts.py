@@ -171,10 +171,10 @@ class Fleet:
         if cluster["step"] == "prepare":
             return {**observed, "phase": "prepared"}
         if cluster["step"] == "join" and host.observed.get("phase") != "running":
-            material = host.client.get(f"{path}/join")
-            if material.status_code == 404:
+            answer = host.client.get(f"{path}/join")
+            if answer.status_code == 404:
                 return None
-            material.raise_for_status()
+            answer.raise_for_status()
         observed["phase"] = "running"
         observed["node"] = {
             "name": member["node_name"],
