@@ -28,6 +28,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,9 @@ BOOT_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
 INOTIFY_INSTANCES = 4096
+
+#: how nspawn ends when its machine starts anew
+REBOOT = 133
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
@@ -292,6 +296,7 @@ class Host:
     folder: Path
     hosts: Hosts
     _nspawn: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _watcher: threading.Thread | None = field(default=None, repr=False)
 
     @property
     def root(self) -> Path:
@@ -330,11 +335,23 @@ class Host:
 
     @property
     def running(self) -> bool:
-        return self._nspawn is not None and self._nspawn.poll() is None
+        """Whether it is on, or just starting anew."""
+        return self._watcher is not None and self._watcher.is_alive()
 
     def start(self) -> None:
         """Power on, without waiting."""
         assert not self.running
+        self._launch()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        """nspawn ends where its machine starts anew, and leaves that to who called it."""
+        assert self._nspawn is not None
+        while self._nspawn.wait() == REBOOT:
+            self._launch()
+
+    def _launch(self) -> None:
         group = self.hosts.cgroup(self.name)
         enter = [f"echo $$ > {shlex.quote(str(folder / 'cgroup.procs'))}" for folder in group]
         words = ["systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}", f"--machine={self.name}"]
@@ -398,24 +415,21 @@ class Host:
     def stop(self) -> None:
         """Shut down, and off when that takes too long."""
         if self.running:
-            assert self._nspawn is not None
+            assert self._nspawn is not None and self._watcher is not None
             self._nspawn.terminate()
-            try:
-                self._nspawn.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.kill()
+            self._watcher.join(STOP_SECONDS)
+            self.kill()
 
     def kill(self) -> None:
         """As when the power goes."""
         if self.running:
-            assert self._nspawn is not None
+            assert self._nspawn is not None and self._watcher is not None
             with contextlib.suppress(HostsError, ProcessLookupError, FileNotFoundError):
                 os.kill(self.leader(), signal.SIGKILL)
-            try:
-                self._nspawn.wait(10)
-            except subprocess.TimeoutExpired:
+            self._watcher.join(10)
+            if self.running:
                 self._nspawn.kill()
-                self._nspawn.wait()
+                self._watcher.join()
 
     def reboot(self) -> None:
         self.stop()
