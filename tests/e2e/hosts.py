@@ -502,6 +502,7 @@ class Hosts:
                 (host.stop if kind is None else host.kill)()
         if kind is not None and self._logs is not None:
             self.keep_logs(self._logs)
+        self._end_processes()
         for host in self:
             command(["umount", "-R", "-l", str(host.root)], check=False)
         for group in reversed(self._cgroups):
@@ -568,6 +569,19 @@ class Hosts:
             ["link", "set", "br0", "up"],
         ):
             command(["ip", *words])
+
+    def _end_processes(self) -> None:
+        """What the run started in its network and left there, such as shared connections of ssh."""
+        if not self._outside:
+            return
+        own, outside = os.stat("/proc/self/ns/net").st_ino, os.fstat(self._outside[0][0]).st_ino
+        if own == outside:
+            return
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                with contextlib.suppress(OSError):
+                    if os.stat(entry / "ns" / "net").st_ino == own:
+                        os.kill(int(entry.name), signal.SIGKILL)
 
     def _return(self) -> None:
         here = os.getcwd()
