@@ -118,7 +118,6 @@ class KubeadmEngine:
         return journal
 
     def _before(self) -> Json:
-        files.private_dir(self.layout.state)
         return traces.load(self.layout.state / "before.json")
 
     def _api(self, journal: Json, timeout: float = 10.0) -> Api:

@@ -304,5 +304,6 @@ def load(path: Path) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     made = json.loads(json.dumps(record()))
+    files.private_dir(path.parent)
     files.write_json(path, made)
     return dict(made)
