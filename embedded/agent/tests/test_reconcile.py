@@ -151,8 +151,11 @@ def test_bootstrap_and_what_follows_on_a_lead(host: Host) -> None:
     assert {one["name"] for one in report["certificates"]} >= {"apiserver"}
     assert '"current-context"' in host.plane.kubeconfig
     assert host.engine.calls.count("bootstrap") == 1
-    status = host.plane.of("PATCH", "/packs/status")[-1][3]["packs"][0]
-    assert status["condition"]["type"] == "Ready"
+
+    def told() -> list[str]:
+        return [one[3]["packs"][0]["condition"]["type"] for one in host.plane.of("PATCH", "/packs/status")]
+
+    until(lambda: told()[-1:] == ["Ready"], what="the management API is told as well, after the report")
 
 
 def test_a_failed_bootstrap_is_reported_and_tried_again(host: Host) -> None:
