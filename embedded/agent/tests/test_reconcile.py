@@ -163,6 +163,8 @@ def test_a_failed_bootstrap_is_reported_and_tried_again(host: Host) -> None:
     host.plane.say(desired("g1", "bootstrap"))
     until(lambda: host.engine.calls.count("bootstrap") == 3)
     assert host.done("g1")["error"] is None
+    # events follow the report; "Entered" is the last of them
+    until(lambda: any(event["reason"] == "Entered" for event in host.plane.events))
     assert [event["reason"] for event in host.plane.events if event["severity"] == "Error"] == ["EtcdSick"]
 
 
