@@ -619,7 +619,7 @@ class KubeadmEngine:
             f"--timeout={int(timeout)}s",
             deadline=timeout + 30,
         )
-        if not done.ok and "NotFound" not in done.err and "not found" not in done.err:
+        if not done.ok and f'nodes "{node_name}" not found' not in done.err:
             raise EngineError("DrainFailed", f"{node_name} was not drained within {timeout} s: {done.said()}")
 
     def uncordon(self, node_name: str, report: Report = silent) -> None:
@@ -701,6 +701,9 @@ class KubeadmEngine:
         report("removing what is left")
         traces.clean(self.layout, before)
         for item in (self.layout.patches, self.layout.snapshots, self.layout.state / "kubectl"):
+            files.remove(item)
+        # what a kill left of a call to kubeadm may hold a token
+        for item in self.layout.state.glob("kubeadm-*.yaml"):
             files.remove(item)
         files.remove(self.layout.state / "certificates-seen")
         files.remove(self._journal_path)
