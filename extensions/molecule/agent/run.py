@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs this scenario on a host of its own: `run.py [COMMAND …]`, without one `molecule test`.
 
