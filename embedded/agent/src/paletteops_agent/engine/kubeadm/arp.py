@@ -104,7 +104,7 @@ def owner(interface: str, address: str, *, probes: int = 3, interval: float = 0.
                 link.settimeout(left)
                 try:
                     found = claims(unpack(link.recv(128)), address, mac)
-                except TimeoutError:
+                except (socket.timeout, TimeoutError):  # one and the same from Python 3.10 on
                     break
                 if found:
                     return found

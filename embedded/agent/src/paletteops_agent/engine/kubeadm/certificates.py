@@ -78,7 +78,7 @@ def parse_end(text: str) -> datetime.datetime | None:
     """The time of openssl's ``notAfter=Nov 24 22:00:00 2027 GMT``."""
     try:
         stamp = " ".join(text.strip().partition("=")[2].split())
-        return datetime.datetime.strptime(stamp, "%b %d %H:%M:%S %Y GMT").replace(tzinfo=datetime.UTC)
+        return datetime.datetime.strptime(stamp, "%b %d %H:%M:%S %Y GMT").replace(tzinfo=datetime.timezone.utc)
     except ValueError:
         return None
 

@@ -78,6 +78,8 @@ KUBERNETES_PACK = "edge-k8s"
 # stands for a profile in the list of what the network pack made
 NETWORK_PROFILE = "network"
 JOIN_LIFETIME = 900
+# a control plane that was upgraded has to answer without a break for so many seconds
+SETTLED_AFTER = 12
 
 
 class KubeadmEngine:
@@ -444,7 +446,7 @@ class KubeadmEngine:
                 return False
         files.write(mark, "")
         os.utime(mark)
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.timezone.utc)
         return bool(certificates.due(certificates.listed(), now, RENEW_WITHIN))
 
     # -- upgrade -------------------------------------------------------------------------------------------------
@@ -538,13 +540,23 @@ class KubeadmEngine:
         wait_until(
             reached, deadline=300, reason="NodeNotReady", message=lambda: f"the node did not get Ready: {seen['text']}"
         )
-        if journal["control_plane"]:
-            wait_until(
-                lambda: etcd.healthy(self.layout.bin),
-                deadline=120,
-                reason="EtcdUnhealthy",
-                message="etcd is not healthy",
-            )
+        if not journal["control_plane"]:
+            return
+        # a kubelet of another minor version starts the control plane's containers anew, a moment after it is Ready
+        since = {"fine": time.monotonic()}
+        api = self._api(journal, timeout=5)
+
+        def settled() -> bool:
+            if not (api.ready() and etcd.healthy(self.layout.bin) and reached()):
+                since["fine"] = time.monotonic()
+            return time.monotonic() - since["fine"] >= SETTLED_AFTER
+
+        wait_until(
+            settled,
+            deadline=240,
+            reason="ControlPlaneNotReady",
+            message=lambda: f"the control plane does not stay up with {version}: {seen['text']}",
+        )
 
     # -- for the others ------------------------------------------------------------------------------------------
 
@@ -554,7 +566,7 @@ class KubeadmEngine:
         """Material for one host to join, for 15 minutes at most."""
         journal, api = self._admin()
         lifetime = max(60, min(int(lifetime_seconds), JOIN_LIFETIME))
-        expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=lifetime)
+        expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=lifetime)
         token = _token()
         key = None
         with self._api_errors():

@@ -127,7 +127,7 @@ class Holder:
         if not election.may_write(started):
             election.lost()
             return
-        record = election.record(LEASE_NAME, NAMESPACE, datetime.datetime.now(datetime.UTC))
+        record = election.record(LEASE_NAME, NAMESPACE, datetime.datetime.now(datetime.timezone.utc))
         try:
             if current is None:
                 written = self.api.request("POST", LEASES, record)
@@ -169,7 +169,7 @@ class Holder:
             current = self.api.find(f"{LEASES}/{LEASE_NAME}")
             self.election.observe(current, time.monotonic())
             if current is not None and self.election.holder == self.config.identity:
-                now = datetime.datetime.now(datetime.UTC)
+                now = datetime.datetime.now(datetime.timezone.utc)
                 record = self.election.record(LEASE_NAME, NAMESPACE, now, release=True)
                 self.api.request("PUT", f"{LEASES}/{LEASE_NAME}", record, timeout=lease.CALL)
         except ApiError as error:
