@@ -268,6 +268,17 @@ def test_faults_that_are_asked_for_are_counted_down() -> None:
     assert world.now - START == 370 + 2 * 30
 
 
+def test_a_fault_that_lasted_while_nobody_looked_is_tried_once() -> None:
+    asked: list[dict[str, Any]] = [
+        {"kind": "infrastructure", "cluster": "^sh", "step": "image", "reason": "ImageLost", "times": 1_000_000}
+    ]
+    world = World(desired(), speed=100_000.0, asked=asked).look()
+    world.look(1).look(3600)
+    assert world.condition("ImageResolutionDone")["reason"] == "ImageLost"
+    assert asked[0]["times"] >= 1_000_000 - 4
+    assert world.next_at is not None and world.next_at > world.now
+
+
 def test_a_deletion_takes_the_workers_first_and_ends() -> None:
     world = running()
     world.wanted = replace(world.wanted, deleted=True)

@@ -105,6 +105,7 @@ class _Run:
             "kubeconfig": False,
         }
         self.at: float = self.observed["at"]
+        self.now = self.at
         self.tasks: list[Task] = self.observed["tasks"]
         self.machines: list[Machine] = self.observed["machines"]
         self.packs: dict[str, dict[str, Any]] = self.observed["packs"]
@@ -113,6 +114,7 @@ class _Run:
 
     def until(self, now: float) -> None:
         """What was under way comes first, each at its moment; what is wanted by now is looked at now."""
+        self.now = now
         while True:
             due = min((task for task in self.tasks if task["done"] <= now), key=_done, default=None)
             if due is not None:
@@ -134,6 +136,9 @@ class _Run:
         # Whole milliseconds, so that a moment survives being written as text and read again; at least one, so that
         # time goes on at any speed.
         done = max(round(self.at + length / self.simulated.speed, 3), round(self.at + 0.001, 3))
+        if kind == "retry":
+            # In the past nothing else would have come of it, and there may be more of it than there is time for.
+            done = max(done, round(self.now + 0.001, 3))
         self.tasks.append({"kind": kind, "target": target, "done": done})
 
     def _task(self, kind: str, target: str = "") -> Task | None:
