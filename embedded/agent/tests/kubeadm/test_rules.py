@@ -267,3 +267,11 @@ def test_netlink_messages_are_read_as_they_are_written() -> None:
 def test_netlink_rubbish_ends_the_reading() -> None:
     assert list(nft.messages(b"\0" * 40)) == []
     assert list(nft.attributes(b"\1\0\1\0rest")) == []
+
+
+def test_hosts_that_join_side_by_side_get_one_key_of_the_certificates(tmp_path: Path) -> None:
+    lead = engine.KubeadmEngine(tmp_path)
+    first = lead._certificate_key("a")
+    assert len(first) == 64 and lead._certificate_key("a") == first
+    assert lead._certificate_key("b") != first
+    assert engine.KubeadmEngine(tmp_path)._certificate_key("a") != first

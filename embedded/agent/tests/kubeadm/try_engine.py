@@ -66,8 +66,8 @@ def traces(machine: Machine) -> dict[str, list[str]]:
         "systemctl list-units --failed --no-legend --no-pager",
         "mounts": "awk '{print $2, $3}' /proc/mounts",
         "links": "ls /sys/class/net",
-        "addresses": "ip -o address | awk '{print $2, $3, $4}'",
-        "routes": "ip route show table all | grep -v '^broadcast'; ip rule",
+        "addresses": "ip -o address | awk '{print $2, $3, $4}' | grep -v fe80",
+        "routes": "ip route show table all | grep -v -e '^broadcast' -e fe80; ip rule",
         "nft": "nft list ruleset",
         "iptables": "for t in filter nat mangle raw; do iptables-save -t $t; ip6tables-save -t $t; done 2>/dev/null"
         " | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'",

@@ -78,6 +78,7 @@ KUBERNETES_PACK = "edge-k8s"
 # stands for a profile in the list of what the network pack made
 NETWORK_PROFILE = "network"
 JOIN_LIFETIME = 900
+UPLOAD_KEY_LIFETIME = 3600.0
 # a control plane that was upgraded has to answer without a break for so many seconds
 SETTLED_AFTER = 12
 
@@ -90,6 +91,7 @@ class KubeadmEngine:
     def __init__(self, root: Path = Path("/")) -> None:
         self.layout = Layout(root)
         self._facts: probe.HostFacts | None = None
+        self._upload_key: tuple[str, str, float] = ("", "", 0.0)
 
     # -- what is known of this host ------------------------------------------------------------------------------
 
@@ -573,7 +575,7 @@ class KubeadmEngine:
             api.request("POST", SECRETS, token_secret(token, expires))
             if control_plane:
                 report("uploading certificates, encrypted")
-                key = secrets.token_hex(32)
+                key = self._certificate_key(journal["cluster_uid"])
                 self._upload_certificates(journal, api, key, expires)
         endpoint = config.join_host_port(journal["endpoint"], journal["port"])
         return JoinMaterial(
@@ -583,6 +585,15 @@ class KubeadmEngine:
             certificate_key=key,
             expires_at=expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
+
+    def _certificate_key(self, cluster_uid: str) -> str:
+        """The key for uploads, the same for a while: there is one upload a cluster, and a new key for the next host
+        would lock out those that were admitted before and are still on their way. In memory only."""
+        known, key, until = self._upload_key
+        if known != cluster_uid or time.monotonic() >= until:
+            key = secrets.token_hex(32)
+            self._upload_key = (cluster_uid, key, time.monotonic() + UPLOAD_KEY_LIFETIME)
+        return key
 
     def _upload_certificates(self, journal: Json, api: Api, key: str, expires: datetime.datetime) -> None:
         document = config.init(

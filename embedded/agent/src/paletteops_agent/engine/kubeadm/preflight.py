@@ -84,10 +84,9 @@ def findings(cluster: Cluster, member: Member, layout: Layout, facts: probe.Host
     found = missing_commands(name for name in (*COMMANDS, *FIREWALLS) if probe.which(name))
     addresses = [member.address]
     try:
-        interface = vip.interface_of(member.address)
+        vip.interface_of(member.address)
     except EngineError as error:
         found.append(Finding("address", error.message))
-        interface = ""
     ranges = {"the pod range": cluster.pod_cidr, "the service range": cluster.service_cidr}
     problem = network.range_problem(addresses + network.literal_addresses(cluster.endpoint.host), ranges)
     if problem:
@@ -129,13 +128,7 @@ def findings(cluster: Cluster, member: Member, layout: Layout, facts: probe.Host
         if folder.is_dir() and any(folder.iterdir()):
             found.append(Finding("folder", f"{folder} is not empty; move what is in it away"))
     found += _sizes(member.control_plane, layout)
-    if member.control_plane and cluster.endpoint.type == "VIP" and interface and not cluster.peers:
-        # the first of the cluster: nobody of ours can have it yet
-        try:
-            if cluster.endpoint.host != member.address:
-                vip.refuse_duplicate(cluster.endpoint.host, interface)
-        except (EngineError, OSError) as error:
-            found.append(Finding("vip", getattr(error, "message", str(error))))
+    # whether the VIP is free is seen at bootstrap: a host that is to join finds it with a member, rightly
     return found
 
 
