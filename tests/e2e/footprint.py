@@ -35,7 +35,8 @@ QUESTIONS = {
     "failed units": "systemctl list-units --failed --no-legend --plain | awk '{print $1}'",
     "running services": "systemctl list-units --type=service --state=running --no-legend --plain | awk '{print $1}'",
     "mounts": "awk '{print $2, $3}' /proc/mounts",
-    "interfaces": "ip -o link | awk -F': ' '{print $2}'; ip -o addr | awk '{print $2, $3, $4}'",
+    # without the number of the other end, which is another after each boot
+    "interfaces": "ip -o link | awk -F': ' '{print $2}' | sed 's/@if[0-9]*//'; ip -o addr | awk '{print $2, $3, $4}'",
     "routes": "ip route show table all | sed 's/ expires [0-9a-z]*//'; ip rule",
     "network settings": "cat /proc/sys/net/ipv4/ip_forward",
     "users": "cut -d: -f1,3,6,7 /etc/passwd",
