@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paletteops_plane.provisioner import Desired, Happening, Observed, Pack, Pool
+from paletteops_plane.provisioner import Desired, Happening, Observed, Pack, Pool, faults
 from paletteops_plane.provisioner.simulated import Simulated
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
@@ -268,15 +268,21 @@ def test_faults_that_are_asked_for_are_counted_down() -> None:
     assert world.now - START == 370 + 2 * 30
 
 
-def test_a_fault_that_lasted_while_nobody_looked_is_tried_once() -> None:
-    asked: list[dict[str, Any]] = [
-        {"kind": "infrastructure", "cluster": "^sh", "step": "image", "reason": "ImageLost", "times": 1_000_000}
-    ]
-    world = World(desired(), speed=100_000.0, asked=asked).look()
-    world.look(1).look(3600)
-    assert world.condition("ImageResolutionDone")["reason"] == "ImageLost"
-    assert asked[0]["times"] >= 1_000_000 - 4
-    assert world.next_at is not None and world.next_at > world.now
+def test_a_fault_that_lasted_while_nobody_looked_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+    fault_of = faults.of_machine
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        return fault_of(*arguments)
+
+    wanted = desired(pool("cp", 1, control_plane=True), pool("bad", 1, instance_type="x9.huge"))
+    world = World(wanted, speed=100_000.0).look().look(1)
+    monkeypatch.setattr(faults, "of_machine", counted)
+    world.look(3600)
+    assert world.condition("WorkerNodeAdditionDone")["reason"] == "InstanceTypeNotFound"
+    assert 0 < tries < 10
 
 
 def test_a_deletion_takes_the_workers_first_and_ends() -> None:

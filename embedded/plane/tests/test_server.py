@@ -337,7 +337,7 @@ def desired_requests(plane: Process) -> int:
 
 
 def test_many_hosts_wait_at_once_and_a_plane_that_ends_answers_them(start: Start) -> None:
-    plane = start("--test-controls")
+    plane = start("--test-controls", "--no-limits")
     headers = registered(plane, "edge-a")
     others = [registered(plane, f"edge-{number}") for number in range(20)]
 

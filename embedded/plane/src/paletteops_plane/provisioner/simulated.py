@@ -131,14 +131,13 @@ class _Run:
 
     # Tasks
 
-    def _start(self, kind: str, target: str = "", seconds: float | None = None) -> None:
+    def _start(self, kind: str, target: str = "", seconds: float | None = None, not_before: float = 0.0) -> None:
         length = SECONDS[kind] if seconds is None else seconds
         # Whole milliseconds, so that a moment survives being written as text and read again; at least one, so that
         # time goes on at any speed.
         done = max(round(self.at + length / self.simulated.speed, 3), round(self.at + 0.001, 3))
-        if kind == "retry":
-            # In the past nothing else would have come of it, and there may be more of it than there is time for.
-            done = max(done, round(self.now + 0.001, 3))
+        if not_before:
+            done = max(done, round(not_before + 0.001, 3))
         self.tasks.append({"kind": kind, "target": target, "done": done})
 
     def _task(self, kind: str, target: str = "") -> Task | None:
@@ -171,7 +170,9 @@ class _Run:
             at = known["at"]
         self.faults[key] = {"reason": fault.reason, "message": fault.message, "asked": asked is not None, "at": at}
         if not self._task("retry", key):
-            self._start("retry", key)
+            # What values cause goes on for as long as these are wanted: it is not tried again and again for the time
+            # in which nobody looked, of which there can be more than a try takes.
+            self._start("retry", key, not_before=self.now if asked is None else 0.0)
         return False
 
     # What is wanted against what is there
