@@ -23,6 +23,10 @@ class PlaneError(Exception):
     """The plane did not start or stop; the message holds what it wrote."""
 
 
+#: The server closes a connection that nobody used for five seconds; clients let go of it before.
+KEPT = httpx.Limits(keepalive_expiry=2.0)
+
+
 class RunningPlane:
     """One plane on a free loopback port. Its data live in ``directory`` and outlive ``stop`` and ``kill``."""
 
@@ -117,12 +121,14 @@ class RunningPlane:
         """An HTTP client that is signed in, in the tenant's or a project's scope."""
         sent = {"ApiKey": self.key} | ({"ProjectUid": project} if project else {}) | (headers or {})
         verify: Any = self.ca_file or True
-        return httpx.Client(base_url=self.url, headers=sent, timeout=30.0, verify=verify, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=sent, timeout=30.0, verify=verify, trust_env=False, limits=KEPT)
 
     def controls(self) -> httpx.Client:
         """A client for the test controls."""
         verify: Any = self.ca_file or True
-        return httpx.Client(base_url=f"{self.url}/embedded/v1", timeout=30.0, verify=verify, trust_env=False)
+        return httpx.Client(
+            base_url=f"{self.url}/embedded/v1", timeout=30.0, verify=verify, trust_env=False, limits=KEPT
+        )
 
     def __enter__(self) -> Self:
         return self.start()
