@@ -33,6 +33,7 @@ from paletteops_plane.provisioner.edge_look import (
     wanted_hosts,
 )
 from paletteops_plane.provisioner.edge_status import Status
+from paletteops_plane.provisioner.observed import layers_ready
 
 
 class EdgeNative:
@@ -88,7 +89,7 @@ class _Run(Status):
         self._renew()
         self.observed["kubeconfig"] = self.facts.kubeconfig and "bootstrapped" in self.passed
         self._settle_packs()
-        complete = self._nodes_complete() and self._packs_ready(addons=False) and self.observed["kubeconfig"]
+        complete = self._nodes_complete() and layers_ready(self.packs, addons=False) and self.observed["kubeconfig"]
         if self.observed["state"] == PROVISIONING and complete:
             self._state(RUNNING, "all nodes are ready")
             self._settle_packs()

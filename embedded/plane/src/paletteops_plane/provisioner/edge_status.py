@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from paletteops_plane.clock import rfc3339
 from paletteops_plane.provisioner import HEALTHY, PENDING, PROGRESSING, RUNNING, UNHEALTHY, Pack
 from paletteops_plane.provisioner.edge_look import Fault, Json, Look
-from paletteops_plane.provisioner.simulated import (
+from paletteops_plane.provisioner.observed import (
     ADDONS,
     BOOTSTRAPPING,
     CONTROL_PLANE_ADDED,
@@ -20,6 +20,10 @@ from paletteops_plane.provisioner.simulated import (
     KUBECONFIG,
     WORKERS_ADDED,
     WORKERS_DELETED,
+    hand_over,
+    layers_ready,
+    new_layer,
+    set_condition,
 )
 
 #: Layers that the hosts are made of.
@@ -40,7 +44,7 @@ class Status(Look):
     # Packs
 
     def _settle_packs(self) -> None:
-        self._hand_over_packs()
+        hand_over(self.packs, self.desired.packs)
         lead = self._lead()
         host = self._host(lead) if lead else None
         reported = (host.report.get("packs") or ()) if host else ()
@@ -56,7 +60,7 @@ class Status(Look):
         for key, pack in wanted.items():
             known = self.packs.get(key)
             if known is None or known["digest"] != pack.digest or known["state"] == "Removing":
-                known = self._entry(pack)
+                known = new_layer(pack) | {"asked": self.at}
             entry = self.packs[key] = known
             self._settle_pack(pack, entry, said.get(key) or self._status(entry))
 
@@ -66,33 +70,6 @@ class Status(Look):
         if status is None or status["version"] != entry["version"] or status["at"] < entry["asked"]:
             return None
         return {**status, "digest": entry["digest"]}
-
-    def _hand_over_packs(self) -> None:
-        """A pack that another profile brings now (a new version of the profile, mostly) is still the same pack."""
-        wanted = {pack.key for pack in self.desired.packs}
-        for pack in self.desired.packs:
-            if pack.key in self.packs:
-                continue
-            orphan = next(
-                (key for key, item in self.packs.items() if key not in wanted and item["name"] == pack.name), ""
-            )
-            if orphan:
-                self.packs[pack.key] = self.packs.pop(orphan) | {"profile_uid": pack.profile_uid}
-
-    def _entry(self, pack: Pack) -> Json:
-        return {
-            "profile_uid": pack.profile_uid,
-            "name": pack.name,
-            "layer": pack.layer,
-            "version": pack.version,
-            "type": pack.type,
-            "digest": pack.digest,
-            "state": "Pending",
-            "message": "",
-            "started": None,
-            "ended": None,
-            "asked": self.at,
-        }
 
     def _settle_pack(self, pack: Pack, entry: Json, said: Json | None) -> None:
         before = entry["state"]
@@ -116,9 +93,6 @@ class Status(Look):
             self._tell("PackDeployed", f"{entry['name']} {entry['version']} is deployed".replace("  ", " "))
         elif state == "Error" and before != "Error":
             self._tell("PackFailed", f"{entry['name']}: {message}", "Error")
-
-    def _packs_ready(self, addons: bool) -> bool:
-        return all(entry["state"] == "Ready" for entry in self.packs.values() if (entry["layer"] == "addon") == addons)
 
     # Faults
 
@@ -201,7 +175,7 @@ class Status(Look):
             self._condition(added, bootstrapped and self._role_complete(role), fault_of(role))
             self._condition(deleted, not any(machine["removal"] for machine in self._of(role)), fault_of(role))
         packs = next((fault for fault in faults if fault.key.startswith("pack:")), None)
-        self._condition(ADDONS, self.observed["state"] == RUNNING and self._packs_ready(addons=True), packs)
+        self._condition(ADDONS, self.observed["state"] == RUNNING and layers_ready(self.packs, addons=True), packs)
 
     def _role_complete(self, control_plane: bool) -> bool:
         there = {machine["host"] for machine in self._of(control_plane) if machine["ready"] and machine["current"]}
@@ -214,15 +188,8 @@ class Status(Look):
 
     def _condition(self, kind: str, met: bool, fault: Fault | None) -> None:
         """Set a condition; one that is not met says the fault that is in its way."""
-        if met:
-            state = {"status": "True", "reason": "", "message": ""}
-        elif fault:
-            state = {"status": "False", "reason": fault.reason, "message": fault.message}
-        else:
-            state = {"status": "False", "reason": "InProgress", "message": "under way"}
-        known = self.observed["conditions"].get(kind)
-        at = known["at"] if known and known["status"] == state["status"] else self.at
-        self.observed["conditions"][kind] = {**state, "at": at}
+        said = (fault.reason, fault.message) if fault and not met else None
+        set_condition(self.observed, kind, met, said, self.at)
 
     def _set_health(self, faults: list[Fault]) -> None:
         if self.observed["state"] != RUNNING:

@@ -30,6 +30,21 @@ from paletteops_plane.provisioner import (
     faults,
 )
 from paletteops_plane.provisioner.faults import Fault
+from paletteops_plane.provisioner.observed import (
+    ADDONS,
+    BOOTSTRAPPING,
+    CONTROL_PLANE_ADDED,
+    CONTROL_PLANE_DELETED,
+    IMAGE,
+    INFRASTRUCTURE,
+    KUBECONFIG,
+    WORKERS_ADDED,
+    WORKERS_DELETED,
+    hand_over,
+    layers_ready,
+    new_layer,
+    set_condition,
+)
 
 #: Seconds that the steps take at speed 1.
 SECONDS: dict[str, float] = {
@@ -46,16 +61,6 @@ SECONDS: dict[str, float] = {
     "health": 30,
     "retry": 30,
 }
-
-IMAGE, INFRASTRUCTURE, BOOTSTRAPPING, KUBECONFIG = (
-    "ImageResolutionDone",
-    "CloudInfrastructureReady",
-    "BootstrappingDone",
-    "KubeConfigReady",
-)
-CONTROL_PLANE_ADDED, CONTROL_PLANE_DELETED = "ControlPlaneNodeAdditionDone", "ControlPlaneNodeDeletionDone"
-WORKERS_ADDED, WORKERS_DELETED = "WorkerNodeAdditionDone", "WorkerNodeDeletionDone"
-ADDONS = "AddOnDeploymentDone"
 
 #: Tasks that do not mean that something is on its way.
 _IDLE_TASKS = ("retry", "wake", "health")
@@ -215,7 +220,7 @@ class _Run:
             self._settle_cluster()
             return
         self._settle_packs()
-        if self.observed["state"] == PROVISIONING and self._nodes_complete() and self._packs_ready(addons=False):
+        if self.observed["state"] == PROVISIONING and self._nodes_complete() and layers_ready(self.packs, addons=False):
             self._state(RUNNING, "all nodes are ready")
             self._settle_packs()
 
@@ -383,43 +388,19 @@ class _Run:
                 entry["state"], entry["digest"] = "Pending", ""
             if entry["digest"] != pack.digest:
                 self._cancel("pack", pack.key)
-                entry |= self._entry(pack)
+                entry |= new_layer(pack)
         for pack in self.desired.packs:
             self._settle_pack(pack)
 
     def _hand_over_packs(self) -> None:
-        """A pack that another profile brings now (a new version of the profile, mostly) is still the same pack."""
-        wanted = {pack.key for pack in self.desired.packs}
-        for pack in self.desired.packs:
-            if pack.key in self.packs:
-                continue
-            orphan = next(
-                (key for key, entry in self.packs.items() if key not in wanted and entry["name"] == pack.name), None
-            )
-            if orphan is not None:
-                self.packs[pack.key] = self.packs.pop(orphan) | {"profile_uid": pack.profile_uid}
-                for task in self.tasks:
-                    if task["target"] == orphan:
-                        task["target"] = pack.key
+        moved = hand_over(self.packs, self.desired.packs)
+        for task in self.tasks:
+            task["target"] = moved.get(task["target"], task["target"])
 
     def _await_packs(self) -> None:
         for pack in self.desired.packs:
             if pack.key not in self.packs:
-                self.packs[pack.key] = self._entry(pack)
-
-    def _entry(self, pack: Pack) -> dict[str, Any]:
-        return {
-            "profile_uid": pack.profile_uid,
-            "name": pack.name,
-            "layer": pack.layer,
-            "version": pack.version,
-            "type": pack.type,
-            "digest": pack.digest,
-            "state": "Pending",
-            "message": "",
-            "started": None,
-            "ended": None,
-        }
+                self.packs[pack.key] = new_layer(pack)
 
     def _settle_pack(self, pack: Pack) -> None:
         entry = self.packs[pack.key]
@@ -445,9 +426,6 @@ class _Run:
                 return
         entry["state"], entry["started"], entry["message"] = "Deploying", self.at, ""
         self._start("pack", pack.key)
-
-    def _packs_ready(self, addons: bool) -> bool:
-        return all(entry["state"] == "Ready" for entry in self.packs.values() if (entry["layer"] == "addon") == addons)
 
     # Conditions and health
 
@@ -477,20 +455,13 @@ class _Run:
             self._condition(added, complete, *keys)
             self._condition(deleted, not leaving)
         addons = [f"pack:{pack.key}" for pack in self.desired.packs if pack.layer == "addon"]
-        self._condition(ADDONS, self.observed["state"] == RUNNING and self._packs_ready(addons=True), *addons)
+        self._condition(ADDONS, self.observed["state"] == RUNNING and layers_ready(self.packs, addons=True), *addons)
 
     def _condition(self, kind: str, met: bool, *fault_keys: str) -> None:
         """Set a condition; one that is not met says the fault that is in its way."""
         fault = next((self.faults[key] for key in fault_keys if key in self.faults), None)
-        if fault:
-            state = {"status": "False", "reason": fault["reason"], "message": fault["message"]}
-        elif met:
-            state = {"status": "True", "reason": "", "message": ""}
-        else:
-            state = {"status": "False", "reason": "InProgress", "message": "under way"}
-        known = self.observed["conditions"].get(kind)
-        at = known["at"] if known and known["status"] == state["status"] else self.at
-        self.observed["conditions"][kind] = {**state, "at": at}
+        said = (fault["reason"], fault["message"]) if fault else None
+        set_condition(self.observed, kind, met, said, self.at)
 
     def _set_health(self) -> None:
         if self.observed["state"] != RUNNING:
