@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Agent mode, end to end, on real hosts: the playbooks over SSH, an embedded plane, clusters by kubeadm.
 
-`agent.py [--short]`. Short: one host: install, a cluster of one, a pod, uninstall, and the host is as before. Needs
-root and Debian; installs what it needs. Everything is removed at the end; of a run that fails, logs are kept in
+`agent.py [--short | --minor]`. Short: one host: install, a cluster of one, a pod, uninstall, and the host is as before.
+Minor: the second cluster begins a minor version below, and is upgraded over it (a third bundle to build). Needs root
+and Debian; installs what it needs. Everything is removed at the end; of a run that fails, logs are kept in
 .cache/logs/e2e.
 """
 
@@ -46,6 +47,8 @@ LOGS = REPOSITORY / ".cache" / "logs" / "e2e"
 SOCKET = "/run/spectro/containerd/containerd.sock"
 KUBERNETES = "/opt/spectrocloud/kubernetes/current/bin"
 VERSIONS = ("1.36.1", "1.36.3")
+#: a minor version before them, for the second cluster, with --minor
+MINOR = "1.35.4"
 
 
 class Failure(Exception):
@@ -60,11 +63,40 @@ class Plane(RunningPlane):
         self._options += ["--content", str(content)]
 
 
+class Content:
+    """The folder of bundles that the plane serves: links to those of ``bundles``, so that one can be broken."""
+
+    def __init__(self, folder: Path, bundles: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for path in [*bundles.glob("*.tar.zst"), bundles / payload.PUBLIC_KEY]:
+            (folder / path.name).symlink_to(path.resolve())
+
+    @property
+    def public_key(self) -> str:
+        return (self.folder / payload.PUBLIC_KEY).read_text("ascii")
+
+    @contextlib.contextmanager
+    def broken(self, version: str) -> Iterator[None]:
+        """For a while the bundle of a version is cut off before its end."""
+        (link,) = self.folder.glob(f"{payload.NAME}-{version}-*.tar.zst")
+        target = link.readlink()
+        cut = self.folder / "cut"
+        shutil.copyfile(target, cut)
+        os.truncate(cut, target.stat().st_size - 1024 * 1024)
+        cut.rename(link)
+        try:
+            yield
+        finally:
+            cut.symlink_to(target)
+            cut.rename(link)
+
+
 class Run:
     """Hosts, a plane, and an inventory that playbooks are run with."""
 
-    def __init__(self, hosts: Hosts, plane: Plane, agent: Path, public_key: str) -> None:
-        self.hosts, self.plane, self.agent, self.public_key = hosts, plane, agent, public_key
+    def __init__(self, hosts: Hosts, plane: Plane, agent: Path, content: Content) -> None:
+        self.hosts, self.plane, self.agent, self.content = hosts, plane, agent, content
         self.folder = hosts.folder / "ansible"
         self.folder.mkdir()
         self.inventory = self.folder / "hosts.yml"
@@ -90,7 +122,7 @@ class Run:
         }
 
     def write_inventory(self, clusters: Mapping[str, Any], hosts: Sequence[Host], profiles: Sequence[Any]) -> None:
-        configuration = {"engine": "kubeadm", "content": {"public_key": self.public_key}}
+        configuration = {"engine": "kubeadm", "content": {"public_key": self.content.public_key}}
         file = {
             "path": "/etc/spectro/paletteops-agent.yaml",
             "permissions": 0o600,
@@ -188,6 +220,14 @@ class Run:
         host.run(["rm", "/var/tmp/workload.tar"])
 
 
+def expect_said(said: str, *words: str) -> None:
+    """A playbook that was to fail says why."""
+    text = " ".join(said.split())
+    missing = [word for word in words if word not in text]
+    if missing:
+        raise Failure(f"the playbook does not say {missing}:\n{said[-6000:]}")
+
+
 def profile(version: str, kubernetes: str) -> dict[str, Any]:
     return {
         "name": "edge",
@@ -265,8 +305,8 @@ def left_as_before(run: Run, host: Host, before: footprint.Footprint, packages: 
     run.hosts.say(f"{host.name} is as it was before")
 
 
-def full(run: Run) -> None:
-    """Two clusters through what happens to clusters."""
+def full(run: Run, minor: bool) -> None:
+    """Two clusters through what happens to clusters; with ``minor`` the second begins a minor version below."""
     hosts = {host.name: host for host in run.hosts}
     before = {host.name: footprint.take(host) for host in run.hosts}
     alpha, beta = list(hosts.values())[:4], list(hosts.values())[4:7]
@@ -307,9 +347,19 @@ def full(run: Run) -> None:
         run.plane.start()
         run.unchanged("site")
 
-    with step(run.hosts, "an upgrade under a client"), workload.Client(run, lead) as client:
-        site.profile = "1.0.1"
-        site.write()
+    with step(run.hosts, "an upgrade under a client, at first to content that is not what was signed"):
+        client = workload.Client(run, lead)
+        with client, run.content.broken(VERSIONS[1]):
+            site.alpha_profile = "1.0.1"
+            site.write()
+            said = run.playbook("upgrade", "-e", "palette_unhealthy_timeout=20", expect=2)
+            expect_said(said, "alpha", payload.NAME, VERSIONS[1], "BundleTruncated")
+            nodes = run.nodes(lead)
+            if any(node["spec"].get("unschedulable") for node in nodes.values()):
+                raise Failure("a node was taken out of service for content that cannot be used")
+            if not run.ready(lead, [host.name for host in alpha], VERSIONS[0]):
+                raise Failure("not all nodes go on with the version that they had")
+    with step(run.hosts, "an upgrade under a client"), client:
         run.playbook("upgrade", timeout=1800)
         names = [host.name for host in alpha]
         wait_until("all nodes have the version", 60, lambda: run.ready(lead, names, VERSIONS[1]), 1)
@@ -346,9 +396,11 @@ def full(run: Run) -> None:
             host.run(["rm", "/etc/patched"])
         wait_until("all nodes are ready", 120, lambda: run.ready(lead, [host.name for host in alpha[:3]]), 1)
 
+    site.beta = beta
+    if minor:
+        site.beta_profile = "0.9.0"
+    refused(run, site, {host: before[host.name] for host in beta})
     with step(run.hosts, "a cluster of three control-plane hosts behind a VIP"):
-        site.beta = beta
-        site.write()
         run.playbook("site", timeout=1800)
         names = [host.name for host in beta]
         wait_until("three control planes are ready", 120, lambda: run.ready(beta[0], names), 1)
@@ -358,9 +410,19 @@ def full(run: Run) -> None:
         holder.kill()
         wait_until("the VIP answers", 60, lambda: api_answers(run, others[0], BETA_VIP), 0.5)
         run.kubectl(others[0], "create", "configmap", "with-two")
+        wait_until("its node is not ready", 120, lambda: not run.ready(others[0], names), 1)
         holder.start()
         holder.wait_ready()
         wait_until("three control planes are ready again", 180, lambda: run.ready(others[0], names), 1)
+        wait_until("its own API answers", 120, lambda: api_answers(run, others[0], holder.address), 1)
+        if "with-two" not in run.kubectl(holder, "get", "configmaps", "-o", "name"):
+            raise Failure(f"{holder.name} came back without what was made while it was away")
+    if minor:
+        with step(run.hosts, "three control planes, upgraded over a minor version"):
+            site.beta_profile = site.alpha_profile
+            site.write()
+            run.playbook("upgrade", timeout=1800)
+            wait_until("all nodes have the version", 60, lambda: run.ready(beta[0], names, VERSIONS[1]), 1)
 
     for name in ("site", "scale", "upgrade"):
         run.unchanged(name)
@@ -370,6 +432,33 @@ def full(run: Run) -> None:
         run.playbook("teardown", "-e", "palette_confirm_teardown=all", "-e", json.dumps(more), timeout=1800)
         for host in hosts.values():
             left_as_before(run, host, before[host.name], packages=True)
+
+
+def refused(run: Run, site: Site, before: Mapping[Host, footprint.Footprint]) -> None:
+    """What real hosts refuse of the second cluster; once that is mended, the cluster can be made of the same hosts."""
+    first, second, _ = before
+    with step(run.hosts, "a port that somebody else listens on"):
+        site.write()
+        listen = ["python3", "-m", "http.server", "--directory", "/srv", "10250"]
+        first.run(["systemd-run", "--quiet", "--unit=somebody", *listen])
+        wait_until("somebody listens", 10, lambda: ":10250" in first.run(["ss", "-Hltn"]))
+        said = run.playbook("site", expect=2)
+        expect_said(said, first.name, "10250", "beta")
+        first.run(["systemctl", "stop", "somebody"])
+        for host, footprint_before in before.items():
+            left_as_before(run, host, footprint_before, packages=False)
+    hasty = ("-e", "palette_unhealthy_timeout=20")
+    with step(run.hosts, "a VIP that another machine has"):
+        command(["ip", "address", "add", f"{BETA_VIP}/32", "dev", "br0"])
+        said = run.playbook("site", *hasty, expect=2)
+        expect_said(said, "beta", f"the VIP {BETA_VIP} is in use by another machine")
+        command(["ip", "address", "del", f"{BETA_VIP}/32", "dev", "br0"])
+    with step(run.hosts, "a disk that is full"):
+        folder = "/opt/spectrocloud/content"
+        second.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder])
+        said = run.playbook("site", *hasty, expect=2)
+        expect_said(said, "beta", second.name, "DiskFull")
+        second.run(["umount", folder])
 
 
 ALPHA_ADDRESS = f"{GATEWAY.rsplit('.', 1)[0]}.100"
@@ -389,17 +478,20 @@ class Site:
     """The inventory as it stands now. A host that left its cluster stays registered, and in the inventory."""
 
     def __init__(self, run: Run, alpha: Sequence[Host]) -> None:
-        self.run, self.alpha, self.profile = run, list(alpha), "1.0.0"
+        self.run, self.alpha = run, list(alpha)
         self.beta: list[Host] = []
+        self.alpha_profile = self.beta_profile = "1.0.0"
         self.seen: list[Host] = []
 
     def write(self) -> None:
         lead, *workers = self.alpha
-        profiles = [{"name": "edge", "version": self.profile}]
         clusters: dict[str, Any] = {
             "alpha": {
                 "palette_vip": ALPHA_ADDRESS,
-                "palette_profiles": [*profiles, {"name": "workload", "version": "1.0.4"}],
+                "palette_profiles": [
+                    {"name": "edge", "version": self.alpha_profile},
+                    {"name": "workload", "version": "1.0.4"},
+                ],
                 "palette_pools": [
                     {"name": "control", "control_plane": True, "hosts": [lead.name]},
                     {"name": "workers", "hosts": [host.name for host in workers]},
@@ -410,10 +502,11 @@ class Site:
             pool = {"name": "control", "control_plane": True, "control_plane_as_worker": True}
             clusters["beta"] = {
                 "palette_vip": BETA_VIP,
-                "palette_profiles": profiles,
+                "palette_profiles": [{"name": "edge", "version": self.beta_profile}],
                 "palette_pools": [{**pool, "hosts": [host.name for host in self.beta]}],
             }
         made = [profile(f"1.0.{number}", kubernetes) for number, kubernetes in enumerate(VERSIONS)]
+        made.append(profile("0.9.0", MINOR))
         self.seen += [host for host in self.alpha + self.beta if host not in self.seen]
         self.run.write_inventory(clusters, self.seen, [*made, add_on(4)])
 
@@ -454,19 +547,26 @@ def build_bundles(versions: Sequence[str]) -> Path:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="agent.py", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--short", action="store_true", help="one host, one version")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--short", action="store_true", help="one host, one version")
+    extent.add_argument("--minor", action="store_true", help=f"also an upgrade from {MINOR}")
     parser.add_argument("--bundles", type=Path, help="a folder of bundles with their public key; else they are built")
     options = parser.parse_args(arguments)
-    versions = VERSIONS[-1:] if options.short else VERSIONS
+    versions = VERSIONS[-1:] if options.short else (*VERSIONS, MINOR) if options.minor else VERSIONS
     shutil.rmtree(LOGS, ignore_errors=True)
     try:
         with ended_by_signals():
-            content = options.bundles or build_bundles(versions)
-            with Hosts(1 if options.short else 7, logs=LOGS) as hosts, Plane(hosts.folder / "plane", content) as plane:
-                agent = build_agent(hosts.folder / "agent")
-                run = Run(hosts, plane, agent, (content / payload.PUBLIC_KEY).read_text("ascii"))
+            bundles = options.bundles or build_bundles(versions)
+            with contextlib.ExitStack() as stack:
+                hosts = stack.enter_context(Hosts(1 if options.short else 7, logs=LOGS))
+                content = Content(hosts.folder / "content", bundles)
+                plane = stack.enter_context(Plane(hosts.folder / "plane", content.folder))
+                run = Run(hosts, plane, build_agent(hosts.folder / "agent"), content)
                 try:
-                    (short if options.short else full)(run)
+                    if options.short:
+                        short(run)
+                    else:
+                        full(run, options.minor)
                 except BaseException:
                     LOGS.mkdir(parents=True, exist_ok=True)
                     shutil.copytree(run.folder, LOGS / "ansible", ignore=shutil.ignore_patterns("home", "cp"))

@@ -38,8 +38,8 @@ def bare_name(content: Path, version: str) -> str:
 
 def by_agents(content: Path, version: str) -> float:
     with Hosts(COUNT, quiet=True, logs=agent.LOGS) as hosts, agent.Plane(hosts.folder / "plane", content) as plane:
-        key = (content / "signing.pub").read_text("ascii")
-        run = agent.Run(hosts, plane, agent.build_agent(hosts.folder / "agent"), key)
+        own = agent.Content(hosts.folder / "content", content)
+        run = agent.Run(hosts, plane, agent.build_agent(hosts.folder / "agent"), own)
         lead, *others = hosts
         pools = [
             {"name": "control", "control_plane": True, "hosts": [lead.name]},
