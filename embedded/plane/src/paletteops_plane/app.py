@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,14 +19,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paletteops_plane import __version__
+from paletteops_plane import __version__, embedded_api
 from paletteops_plane.auth import authenticate
 from paletteops_plane.contract import CONTRACT, Operation, without_nulls
 from paletteops_plane.errors import ApiError
-from paletteops_plane.host_access import HOST_OPERATIONS, admit_host, authenticate_host, is_host_credential
+from paletteops_plane.extensions import install_extensions
+from paletteops_plane.host_access import HOST_OPERATIONS, admit_host, is_host_credential
 from paletteops_plane.openapi import describe
 from paletteops_plane.plane import Plane
 from paletteops_plane.resources import load
+from paletteops_plane.responses import answer_nobody, error_response, json_response, limit, without_token
 from paletteops_plane.routing import HANDLERS, Call, Handler
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,7 @@ def create_app(plane: Plane) -> FastAPI:
         )
     if log.isEnabledFor(logging.INFO):
         app.add_middleware(_AccessLog)
-    from paletteops_plane.embedded_api import install
-
-    install(app, plane)
-    from paletteops_plane.extensions import install_extensions
-
+    embedded_api.install(app, plane)
     install_extensions(app, plane)
     app.router.routes.append(Route("/v1/{rest:path}", not_served))
     app.add_exception_handler(ApiError, _answer_error)
@@ -122,7 +118,7 @@ async def _content(request: Request) -> bytes:
 
 def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        _limit(plane, request)
+        limit(plane, request)
         content = await _content(request)
         # In a transaction of its own: a request that is refused must not take back what time has brought.
         with plane.store.transaction():
@@ -137,22 +133,6 @@ def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[
         return response
 
     return endpoint
-
-
-def _limit(plane: Plane, request: Request) -> None:
-    if plane.limiter is not None:
-        plane.limiter.admit(limited_as(plane, request), request.url.path)
-
-
-def limited_as(plane: Plane, request: Request) -> str:
-    """For whom a request counts: the host whose credential it shows, so that a site may be behind one address."""
-    sent = request.headers.get("authorization", "")
-    if is_host_credential(sent):
-        try:
-            return f"host {authenticate_host(plane, sent).uid}"
-        except ApiError:
-            pass  # whoever guesses counts by address
-    return request.client.host if request.client else ""
 
 
 def _checked(plane: Plane, operation: Operation, request: Request, content: bytes) -> Call:
@@ -216,15 +196,6 @@ def _answer(operation: Operation, result: Any) -> Response:
     return json_response(result, operation.status)
 
 
-def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    content = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    return Response(content, status_code=status, media_type="application/json", headers=headers)
-
-
-def error_response(error: ApiError) -> Response:
-    return json_response(error.body(secrets.token_hex(12)), error.status, error.headers)
-
-
 async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return error_response(error)
@@ -232,11 +203,6 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     return error_response(ApiError("PathNotFound", f"there is no {request.method} {request.url.path} here"))
-
-
-async def answer_nobody(request: Request, error: Exception) -> Response:
-    """Who sent the request is gone before its body was whole, which is no failure of the plane."""
-    return Response(status_code=400)
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
@@ -253,7 +219,7 @@ class _NotServed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        _limit(self._plane, request)
+        limit(self._plane, request)
         message = f"{request.method} {request.url.path} is not served by this plane"
         await error_response(ApiError("NotServed", message))(scope, receive, send)
 
@@ -278,8 +244,3 @@ class _AccessLog:
             await send(message)
 
         await self._app(scope, receive, observed)
-
-
-def without_token(path: str) -> str:
-    """A path as it may be written down: one operation has a token in it."""
-    return re.sub(r"^(/v1/auth/refresh/).+", r"\1***", path)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane.clock import rfc3339
 from paletteops_plane.plane import Plane
+from paletteops_plane.responses import json_response, without_token
 
 #: The paths of the controls themselves, which no fault hits.
 _OWN = ("/embedded/v1/clock", "/embedded/v1/faults", "/embedded/v1/requests")
@@ -182,8 +183,6 @@ class _Controlled:
 
     def _record(self, scope: Scope) -> RequestRecord:
         # Imported here since the application imports this module.
-        from paletteops_plane.app import without_token
-
         headers = dict(scope["headers"])
         return RequestRecord(
             method=scope["method"],
@@ -220,8 +219,6 @@ class _Controlled:
             await _reset(receive)
         elif fault["status"]:
             # Imported here since the application imports this module.
-            from paletteops_plane.app import json_response
-
             body = {"code": "InjectedFault", "message": "a fault that a test asked for", "details": {}}
             body["ref"] = secrets.token_hex(12)
             await json_response(body, fault["status"], fault["headers"])(scope, receive, send)

@@ -14,22 +14,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from paletteops_plane import __version__
+from paletteops_plane import __version__, controls
 from paletteops_plane.errors import ApiError
 from paletteops_plane.hosts_api import HostsGate, routes
 from paletteops_plane.plane import Plane
+from paletteops_plane.responses import answer_nobody, error_response
 
 PREFIX = "/embedded/v1"
 
 
 def install(app: FastAPI, plane: Plane) -> None:
-    from paletteops_plane.app import answer_nobody, error_response
-
     own = FastAPI(title="Embedded plane: agents and test controls", version=__version__, docs_url=None, redoc_url=None)
     own.include_router(routes(plane))
     if plane.settings.test_controls:
-        from paletteops_plane import controls
-
         own.include_router(controls.install(app, plane))
 
     @own.exception_handler(ApiError)

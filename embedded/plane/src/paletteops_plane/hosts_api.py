@@ -27,6 +27,7 @@ from paletteops_plane.long_poll import Waiters
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import hosts
 from paletteops_plane.resources import edge_hosts, host_logs
+from paletteops_plane.responses import error_response, json_response, limit
 from paletteops_plane.store import Document
 
 #: Seconds that a host may wait for its desired state in one request.
@@ -162,8 +163,6 @@ class HostsGate:
         self._plane = plane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from paletteops_plane.app import error_response
-
         found = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if found is not None:
             try:
@@ -174,11 +173,8 @@ class HostsGate:
         await self._app(scope, receive, send)
 
     def _admit(self, request: Request, uid: str, rest: str) -> None:
-        from paletteops_plane.app import limited_as
-
         plane = self._plane
-        if plane.limiter is not None:
-            plane.limiter.admit(limited_as(plane, request), request.url.path)
+        limit(plane, request)
         with plane.store.transaction():
             _caller(plane, request, uid)
         if rest.startswith("logs/") or request.method not in ("PUT", "POST"):
@@ -215,8 +211,6 @@ def _turn(plane: Plane, request: Request, uid: str) -> Iterator[Document]:
 
 def routes(plane: Plane) -> APIRouter:
     """The routes of one plane."""
-    from paletteops_plane.app import json_response
-
     router = APIRouter(prefix="/hosts/{uid}", tags=["agents"])
     waiters = Waiters()
     plane.hosts_changed.append(waiters.changed)
