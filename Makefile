@@ -68,12 +68,8 @@ molecule-agent: venv ## The Molecule scenario of agent mode, on a host of its ow
 	@$(VENV)/python extensions/molecule/agent/run.py $(ARGS)
 
 .PHONY: bench
-bench: venv ## API calls, wall time and overhead, measured
-	@$(VENV)/python tests/bench/bench.py $(ARGS)
-
-.PHONY: bench-hosts
-bench-hosts: venv ## What a plane pays for 1,000 hosts at rest, measured
-	@$(VENV)/python tests/bench/hosts.py $(ARGS)
+bench: venv ## What is measured: calls, hosts at rest; as root on Debian the role and a cluster (ARGS=part)
+	@$(VENV)/python tests/bench/all.py $(ARGS)
 
 .PHONY: payload
 payload: venv ## The content bundle of a Kubernetes version (VERSION=1.36.3), built by Go in a cache of its own

@@ -470,9 +470,13 @@ class Hosts:
         known = self.folder / "known_hosts"
         return ["-i", str(self.base.key), "-F", "none", "-o", f"UserKnownHostsFile={known}", "-o", "IdentitiesOnly=yes"]
 
+    def prepare(self) -> Base:
+        """What all hosts share; a subclass may add to it."""
+        return prepare_base(self.say)
+
     def __enter__(self) -> Self:
         machine_needs()
-        self.base = prepare_base(self.say)
+        self.base = self.prepare()
         self.folder = Path(tempfile.mkdtemp(prefix="paletteops-e2e-", dir=RUNS))
         try:
             self._raise_limits()
