@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from bundles import Keys, Maker
+from stock import Contents, StockedEngine
 from support import FakePlane, RunningAgent, desired, refusal, simulated, until, user_data
 
 from paletteops_agent import content, hostinfo, identity
 from paletteops_agent.config import Configuration, Trust
-from paletteops_agent.engine.simulated.engine import SimulatedEngine
 from paletteops_agent.paths import Paths
 from paletteops_agent.reconcile import SiteError
 from paletteops_agent.service import Agent, make_plane
@@ -271,32 +271,6 @@ def test_the_limit_of_calls_is_respected(tmp_path: Path, plane: FakePlane) -> No
 # --- content ---
 
 
-class Contents:
-    """Serves a bundle as a plane does: with Range, If-Range and ETag, or worse."""
-
-    def __init__(self, plane: FakePlane, path: Path) -> None:
-        self.data = path.read_bytes()
-        self.tag = '"one"'
-        self.cut: list[int] = []
-        self.ranges: list[str] = []
-        plane.answers = self.answer
-
-    def answer(self, method: str, path: str, headers: Any, body: Any) -> Any:
-        if "/content?" not in path:
-            return None
-        asked = headers.get("range", "")
-        self.ranges.append(asked)
-        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and headers["if-range"] == self.tag else 0
-        if begin >= len(self.data):
-            return 416, {"Content-Range": f"bytes */{len(self.data)}"}, b""
-        rest = self.data[begin:]
-        more = {"ETag": self.tag, "Content-Length": str(len(rest))}
-        if self.cut:
-            rest = rest[: self.cut.pop(0)]
-            more["Connection"] = "close"
-        return (206 if begin else 200), more, rest
-
-
 @pytest.fixture
 def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path / "keys")
@@ -359,32 +333,13 @@ def test_content_that_there_is_not(registered: Agent, plane: FakePlane) -> None:
     assert "there is none" in caught.value.message
 
 
-class BundleEngine(SimulatedEngine):
-    """A simulated engine that wants a bundle first."""
-
-    taken: list[str]
-
-    def needs_payload(self) -> bool:
-        return True
-
-    def payload(self, bundle_dir: Path, bundle: Any, report: Any = None) -> None:
-        self.__dict__.setdefault("taken", []).append(bundle.version)
-        assert (bundle_dir / "bin/kubelet").exists()
-
-    def holds(self, pack: str, version: str) -> bool:
-        return version in self.__dict__.get("taken", [])
-
-    def contents(self) -> list[tuple[str, str]]:
-        return [("edge-k8s", version) for version in self.__dict__.get("taken", [])]
-
-
 def test_content_is_brought_before_anything_else(tmp_path: Path, plane: FakePlane, bundle: Path, keys: Keys) -> None:
     from paletteops_agent.engine import Surroundings
 
     contents = Contents(plane, bundle)
     good, contents.data = contents.data, contents.data[: len(contents.data) // 2]
     options = simulated(tmp_path).options
-    engine = BundleEngine(Surroundings(tmp_path / "host-1", options))
+    engine = StockedEngine(Surroundings(tmp_path / "host-1", options))
     configuration = Configuration("simulated", Trust(keys.public), options)
     with RunningAgent(tmp_path / "host-1", user_data(plane.url), configuration, engine=engine):
         plane.say(desired("g1", "prepare"))
@@ -401,7 +356,7 @@ def test_content_that_came_with_the_image(tmp_path: Path, plane: FakePlane, bund
     from paletteops_agent.engine import Surroundings
 
     options = simulated(tmp_path).options
-    engine = BundleEngine(Surroundings(tmp_path / "host-1", options))
+    engine = StockedEngine(Surroundings(tmp_path / "host-1", options))
     content.unpack(bundle, tmp_path / "host-1/opt/spectrocloud/content", Trust(keys.public), hostinfo.architecture())
     configuration = Configuration("simulated", Trust(keys.public), options)
     with RunningAgent(tmp_path / "host-1", user_data(plane.url), configuration, engine=engine):

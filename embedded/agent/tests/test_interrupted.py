@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import Keys, Maker
+from stock import Contents, StockedEngine
 from support import FakePlane, desired, until, user_data
+
+from paletteops_agent.engine import Surroundings
+from paletteops_agent.hostinfo import architecture
 
 WORKER = Path(__file__).with_name("worker.py")
 TASK = {"id": "t1", "kind": "admit", "member_uid": "host-2", "control_plane": False}
@@ -24,6 +29,11 @@ LIFE = [
     desired("g4", "run", lead=True, version="1.36.3"),
     desired("g5", "leave"),
 ]
+#: of a host that gets the content of its next version while it runs
+OLD, NEW = "1.35.4", "1.36.3"
+AHEAD = desired("g3", "run", lead=True)
+AHEAD["cluster"]["kubernetes"]["next_version"] = NEW
+LIFE_WITH_CONTENT = [LIFE[1], AHEAD, LIFE[3], LIFE[4]]
 
 
 def start(folder: Path, plane: FakePlane, kill_at: str = "") -> subprocess.Popen[bytes]:
@@ -38,12 +48,12 @@ def journal(folder: Path) -> dict[str, Any]:
     return found
 
 
-def live(folder: Path, plane: FakePlane, kill_at: str) -> list[str]:
+def live(folder: Path, plane: FakePlane, kill_at: str, life: list[dict[str, Any]] = LIFE) -> list[str]:
     """Go through the life; where the worker is killed, start another one. Returns what ended the workers."""
     ended = []
     worker = start(folder, plane, kill_at)
     try:
-        for state in LIFE:
+        for state in life:
             plane.say(state)
 
             def look(generation: str = state["generation"]) -> bool:
@@ -87,6 +97,38 @@ def test_killed_at(point: str, tmp_path: Path, plane: FakePlane) -> None:
     assert plane.registrations == 1
     assert "host-2" in plane.handed_over
     assert not list((tmp_path / "world").glob("*.json")), "the cluster is gone"
+
+
+WITH_CONTENT = [
+    f"downloading edge-k8s-{NEW}-{architecture()}.tar.zst: 100 %",
+    f"unpacking edge-k8s {NEW} (1 of 2)",
+    f"unpacking edge-k8s {NEW} (2 of 2)",
+    "before begin prefetch",
+    "after begin prefetch",
+    f"taking over edge-k8s {NEW}",
+    f"importing {NEW}",
+    "before end prefetch",
+    "after end prefetch",
+    "before begin upgrade",
+    "after begin upgrade",
+]
+
+
+@pytest.mark.parametrize("point", WITH_CONTENT)
+def test_killed_while_content_comes(point: str, tmp_path: Path, plane: FakePlane) -> None:
+    keys = Keys(tmp_path / "keys")
+    (tmp_path / "public.pem").write_text(keys.public, "ascii")
+    Contents(plane, Maker(tmp_path / "made", keys, NEW).make())
+    engine = StockedEngine(Surroundings(tmp_path / "host"))
+    engine.put(OLD)
+    assert live(tmp_path, plane, point, LIFE_WITH_CONTENT) == ["SIGKILL"]
+    assert engine.versions() == [OLD, NEW]
+    assert (plane.observed["phase"], plane.observed["error"]) == ("idle", None)
+    assert journal(tmp_path)["unfinished"] is None
+    upgraded = [body for method, path, _, body in plane.requests if path.endswith("/observed") and body["node"]]
+    assert upgraded[-1]["node"]["kubernetes_version"] == NEW
+    left = [path for path in (tmp_path / "host/opt/spectrocloud/content").rglob("*") if path.is_file()]
+    assert left == [], "nothing half done stays"
 
 
 def test_a_life_without_a_kill(tmp_path: Path, plane: FakePlane) -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An agent's process that kills itself at a write of its journal: ``worker.py FOLDER POINT``."""
+"""An agent's process that kills itself: ``worker.py FOLDER POINT``.
+
+The point is a write of its journal, or a line of its log. Its engine wants content where ``FOLDER/public.pem`` is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ import sys
 import threading
 from pathlib import Path
 
-from paletteops_agent.config import Configuration
+from stock import StockedEngine
+
+from paletteops_agent.config import Configuration, Trust
+from paletteops_agent.engine import Surroundings
 from paletteops_agent.paths import Paths
 from paletteops_agent.service import Agent
 from paletteops_agent.userdata import parse
@@ -26,9 +32,18 @@ def main() -> None:
         if word == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            checkpoint(record.getMessage())
+
+    logging.getLogger().addHandler(Watch())
     options = {"speed": 1000, "directory": str(folder / "world"), "api": False}
     data = parse((folder / "userdata").read_text())
-    agent = Agent(Paths(folder / "host"), data, Configuration("simulated", options=options), checkpoint=checkpoint)
+    configuration, engine, key = Configuration("simulated", options=options), None, folder / "public.pem"
+    if key.exists():
+        configuration = Configuration("simulated", Trust(key.read_text("ascii")), options)
+        engine = StockedEngine(Surroundings(folder / "host", options))
+    agent = Agent(Paths(folder / "host"), data, configuration, checkpoint=checkpoint, engine=engine)
     agent.run(stop)
     os._exit(0)
 

@@ -431,6 +431,9 @@ class Central:
         folder = self.paths.content / "downloads"
         files.make_folder(folder)
         target = folder / (bundle_name(pack, version, hostinfo.architecture()) + SUFFIX)
+        for other in folder.iterdir():
+            if not other.name.startswith(target.name):
+                other.unlink(missing_ok=True)  # of a download that was given up
         query = urlencode({"pack": pack, "version": version, "architecture": hostinfo.architecture()})
         try:
             self._download(self._path(f"content?{query}"), target, report)

@@ -114,8 +114,8 @@ def unpack(
             bundle, members = _head(stream, trust, staging)
             _accept(bundle, trust, architecture, in_use, expected)
             _room(staging, members)
-            report(f"unpacking {bundle.name} {bundle.version}")
-            for member in members:
+            for place, member in enumerate(members, 1):
+                report(f"unpacking {bundle.name} {bundle.version} ({place} of {len(members)})")
                 _take(stream, staging, member)
             _end(stream)
         final = target / bundle_name(bundle.name, bundle.version, bundle.architecture)

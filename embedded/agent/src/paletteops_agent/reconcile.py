@@ -3,8 +3,8 @@
 
 ``Reconciler.work`` is called again and again, by one thread: it compares what is wanted with the journal, carries out
 the next action by the engine, and says when it wants to be called again. Tasks of a lead (admit, drain, …) run beside
-it in a thread of their own, so that routes and schedules are seen to in the meantime. It does not know who asks: what
-it needs of them is in ``Site``.
+it in a thread of their own, and so does the fetching of what a member is to run next (``prefetch``), so that routes and
+schedules are seen to in the meantime. It does not know who asks: what it needs of them is in ``Site``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .config import Trust
 from .desired import Task, Wanted
 from .engine import Certificate, Cluster, Engine, EngineError, JoinMaterial, Member, NodeStatus, PackStatus
 from .journal import ENTERING, Journal
+from .prefetch import Key, Payloads
 
 log = logging.getLogger("palette-agent")
 
@@ -55,7 +56,7 @@ class SiteError(Exception):
 
 
 class Site(Protocol):
-    """What a reconciler needs of whoever wants the state. Calls block, and may come from two threads."""
+    """What a reconciler needs of whoever wants the state. Calls block, and may come from three threads."""
 
     def bundle(self, pack: str, version: str, report: Callable[[str], None]) -> Path:
         """The file of a content bundle, not verified yet; SiteError, ContentError."""
@@ -90,11 +91,14 @@ class Host:
 
 
 class Rest(NamedTuple):
-    """What a pass ended with: seconds until the next one, and what the host waits for meanwhile."""
+    """What a pass ended with: seconds until the next one, what the host waits for meanwhile, and what failed before and
+    is tried again beside that.
+    """
 
     pause: float
     phase: str = ""
     step: str = ""
+    failure: Exception | None = None
 
 
 class Stopped(Exception):
@@ -115,6 +119,7 @@ class Reconciler:
         self._lock = threading.Lock()
         # held by what must not run beside anything else of the engine
         self._exclusive = threading.Lock()
+        self._payloads = Payloads(engine, journal, site, host, self.wake, self.stopping)
         self._tasks_thread: threading.Thread | None = None
         self._task_tries: dict[str, int] = {}
         self._wanted: Wanted | None = None
@@ -259,14 +264,14 @@ class Reconciler:
             rest = self._pass(wanted)
         except Stopped:
             return IDLE_PAUSE
-        except (EngineError, SiteError, content.ContentError) as error:
-            pause = self._failed(error.reason, error.message, getattr(error, "retry", True))
         except Exception as error:
-            log.exception("unexpected")
-            pause = self._failed("AgentFailed", f"{type(error).__name__}: {error}", True)
+            if not isinstance(error, (EngineError, SiteError, content.ContentError)):
+                log.exception("unexpected")
+            pause = self._failed(_worded(error), getattr(error, "retry", True))
         else:
-            self._failures = 0
-            self._set(error=None, phase=rest.phase, step=rest.step)
+            if rest.failure is None:
+                self._failures = 0
+            self._set(error=rest.failure and _worded(rest.failure), phase=rest.phase, step=rest.step)
             return self._pause(rest.pause / self._speed)
         if self.journal.state.member:
             # what failed is tried again later, and the host serves until then
@@ -280,13 +285,13 @@ class Reconciler:
     def _pause(seconds: float) -> float:
         return max(SHORTEST_PAUSE, seconds)
 
-    def _failed(self, reason: str, message: str, retry: bool) -> float:
-        first = self._error != {"reason": reason, "message": message}
+    def _failed(self, error: dict[str, str], retry: bool) -> float:
+        first = self._error != error
         self._failures += 1
-        self._set(error={"reason": reason, "message": message}, phase="", step="")
+        self._set(error=error, phase="", step="")
         if first:
-            log.error("%s: %s", reason, message)
-            self.site.event(reason, message, error=True)
+            log.error("%(reason)s: %(message)s", error)
+            self.site.event(**error, error=True)
         return (min(300.0, 5.0 * 2 ** min(self._failures - 1, 10)) if retry else IDLE_PAUSE) / self._speed
 
     def _look_after_meanwhile(self, wanted: Wanted) -> None:
@@ -319,13 +324,14 @@ class Reconciler:
             return self._next(wanted)
         except _Busy:
             self._look_after_meanwhile(wanted)
-            return Rest(SOON)
+            return Rest(SOON, step=self._payloads.step, failure=self._payloads.failure)
 
     def _next(self, wanted: Wanted) -> Rest:
         state = self.journal.state
         if wanted.logs and wanted.logs != state.logs_done:
             self.site.send_logs(wanted.logs)
             self.journal.note(logs_done=wanted.logs)
+        self._payloads.only(self._wants_ahead(wanted))
         if wanted.reset:
             if wanted.reset != state.reset_done:
                 self._leave(force=True, reset_done=wanted.reset)
@@ -344,8 +350,11 @@ class Reconciler:
         self.journal.note(cluster_uid=cluster.uid, cluster_name=cluster.name)
         self.journal.keep_tasks({task.id for task in wanted.tasks})
         changes_version = self._changes_version(cluster)
-        if not state.member or changes_version:
+        if not state.member:
             self._prepare(cluster, member)
+        elif not self._has_what_comes(wanted):
+            rest = self._look_after(wanted, replace(cluster, version=state.version), member)
+            return rest._replace(step=self._payloads.step, failure=self._payloads.failure)
         if wanted.step == "prepare" and not state.member:
             self._set(applied=wanted.generation)
             return Rest(IDLE_PAUSE)
@@ -404,21 +413,55 @@ class Reconciler:
             self.site.event("Left", f"left the cluster {name}")
 
     def _prepare(self, cluster: Cluster, member: Member) -> None:
-        """Bring the content here that the cluster's version needs, before anything is changed for it."""
-        here = self.journal.state
-        if here.member and here.version:
-            _refuse_skew(here.version, cluster.version)
-        elif not here.unfinished or here.unfinished.kind not in ENTERING:
+        """Bring the content here that a host needs to become a member, before anything is changed for it."""
+        begun = self.journal.state.unfinished
+        if not begun or begun.kind not in ENTERING:
             self._look_first(cluster, member)
-        if not self.engine.needs_payload() or self.engine.holds(cluster.pack, cluster.version):
+        if self._payloads.here(cluster.pack, cluster.version):
             return
-        phase = "" if here.member else "preparing"
-        with self._action("prefetch", phase, cluster.uid):
-            serial = self._take_payload(cluster)
-            key = f"{cluster.pack} {cluster.version}"
-            self.journal.end(serials={**here.serials, key: max(serial, here.serials.get(key, 0))})
+        if self._payloads.busy:
+            raise _Busy  # one that is given up has not ended yet
+        with self._action("prefetch", "preparing", cluster.uid):
+            ready = self._payloads.fetch(cluster.pack, cluster.version, self._report)
+            self._take_over(ready)
+
+    def _wants_ahead(self, wanted: Wanted) -> Key | None:
+        """The content of the version that a member is to get, be it at once or later."""
+        state, cluster = self.journal.state, wanted.cluster
+        if cluster is None or not state.member or wanted.reset or wanted.step == "leave":
+            return None
+        version = cluster.version if self._changes_version(cluster) else cluster.next_version
+        return (cluster.pack, version) if version and cluster.uid == state.cluster_uid else None
+
+    def _has_what_comes(self, wanted: Wanted) -> bool:
+        """Whether a member holds what it is to run next. It is fetched while the host serves with what it has."""
+        ahead, here = self._wants_ahead(wanted), self.journal.state
+        if ahead is None:
+            return True
+        if here.version:
+            _refuse_skew(here.version, ahead[1])
+        if self._payloads.here(*ahead):
+            return True
+        ready = self._payloads.ahead(*ahead)
+        if ready is None:
+            return False
+        with self._action("prefetch", "", here.cluster_uid):
+            try:
+                self._take_over(ready)
+            except Exception as error:
+                self._payloads.settle(error)
+                raise
+        self._payloads.settle()
+        return True
+
+    def _take_over(self, ready: content.Unpacked) -> None:
+        """The end of the action that brings content."""
+        self._payloads.take_over(ready, self._report)
+        bundle, serials = ready.bundle, self.journal.state.serials
+        key = f"{bundle.name} {bundle.version}"
+        self.journal.end(serials={**serials, key: max(bundle.serial, serials.get(key, 0))})
         self._set(phase="", step="")
-        self.site.event("ContentReady", f"{cluster.pack} {cluster.version} is here and verified")
+        self.site.event("ContentReady", f"{key} is here and verified")
 
     def _look_first(self, cluster: Cluster, member: Member) -> None:
         """The engine's preflight, unless the same was in order a moment ago."""
@@ -430,39 +473,6 @@ class Reconciler:
             text = "; ".join(f"{finding.check}: {finding.message}" for finding in findings)
             raise EngineError("PreflightFailed", text)
         self._in_order_for, self._in_order_at = asked, time.monotonic()
-
-    def _take_payload(self, cluster: Cluster) -> int:
-        """Find, verify and unpack the bundle, and give it to the engine; its serial."""
-        architecture = self.host.architecture
-        ready = content.unpacked(self.host.content, cluster.pack, cluster.version, architecture)
-        if ready is None:
-            file = self.site.bundle(cluster.pack, cluster.version, self._report)
-            try:
-                ready = content.unpack(
-                    file,
-                    self.host.content,
-                    self.host.trust,
-                    architecture,
-                    self._in_use,
-                    (cluster.pack, cluster.version),
-                    self._report,
-                )
-            except content.ContentError as error:
-                self.site.used(file, good=error.reason == "DiskFull")
-                raise
-            self.site.used(file, good=True)
-        self._report(f"taking over {cluster.pack} {cluster.version}")
-        self.engine.payload(ready.folder, ready.bundle, self._report)
-        if not self.engine.holds(cluster.pack, cluster.version):
-            raise EngineError(
-                "ContentMissing", f"{cluster.pack} {cluster.version} is not whole after it was taken over"
-            )
-        content.remove(ready)
-        return ready.bundle.serial
-
-    def _in_use(self, pack: str, version: str) -> content.InUse:
-        state = self.journal.state
-        return content.InUse(state.version if state.member else "", state.serials.get(f"{pack} {version}", 0))
 
     def _enter(self, step: str, cluster: Cluster, member: Member) -> bool:
         """Become a member; False while there is nothing to join by."""
@@ -638,6 +648,13 @@ def _refuse_skew(here: str, there: str) -> None:
         raise EngineError(
             "VersionSkew", f"from Kubernetes {here} the next minor version comes first, not {there}", retry=False
         )
+
+
+def _worded(error: Exception) -> dict[str, str]:
+    """An error in its wire form."""
+    if isinstance(error, (EngineError, SiteError, content.ContentError)):
+        return {"reason": error.reason, "message": error.message}
+    return {"reason": "AgentFailed", "message": f"{type(error).__name__}: {error}"}
 
 
 def fingerprint(observed: Mapping[str, Any]) -> str:

@@ -96,6 +96,7 @@ class Cluster:
     peers: Sequence[Peer] = ()
     ntp_servers: Sequence[str] = ()
     ssh_keys: Sequence[str] = ()
+    next_version: str = ""  # whose content is to be here before the version becomes that; "" where none is to come
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,11 @@ class Engine(Protocol):
         """Whether it takes a content bundle at all. When not, ``holds`` is always true."""
 
     def payload(self, bundle_dir: Path, bundle: Bundle, report: Report = silent) -> None:
-        """Take over a verified, unpacked bundle. ``bundle_dir`` may be removed afterwards."""
+        """Take over a verified, unpacked bundle. ``bundle_dir`` may be removed afterwards.
+
+        Also on a member, beside the version that it runs, which stays untouched: a host holds both until it is
+        upgraded. An EngineError whose reason begins with ``Bundle`` is about the bundle: another one is fetched.
+        """
 
     def holds(self, pack: str, version: str) -> bool:
         """Whether all of the pack in that version is here and whole."""
