@@ -91,9 +91,10 @@ class Agent:
             return state
         kubernetes = cluster["kubernetes"]
         done: dict[str, Any] = {"generation": state["generation"], "cluster_uid": cluster["uid"]}
+        versions = filter(None, (kubernetes["version"], kubernetes["next_version"]))
+        done["content"] = [{"pack": kubernetes["pack"], "version": version} for version in versions]
         if cluster["step"] == "prepare":
-            content = [{"pack": kubernetes["pack"], "version": kubernetes["version"]}]
-            self.report(phase="prepared", content=content, **done)
+            self.report(phase="prepared", **done)
             return state
         if cluster["step"] == "join":
             assert self.own("GET", "join").status_code == 200

@@ -67,6 +67,8 @@ class Scene:
     idle: set[str] = field(default_factory=set)
     #: Kinds of tasks that fail, and with what.
     failing: dict[str, str] = field(default_factory=dict)
+    #: Hosts that do not hold the content of what they are to run next, and why (None: they still fetch it).
+    lacking: dict[str, Json | None] = field(default_factory=dict)
     at: float = NOW
     told: list[Happening] = field(default_factory=list)
     cordoned: set[str] = field(default_factory=set)
@@ -131,6 +133,10 @@ class Scene:
             "tasks": {},
             "content": [{"pack": "edge-k8s", "version": machine["version"]}],
         }
+        if machine["next"] and uid in self.lacking:
+            report["error"] = self.lacking[uid]
+        elif machine["next"]:
+            report["content"].append({"pack": "edge-k8s", "version": machine["next"]})
         if machine["step"] in ("bootstrap", "join", "run"):
             report["phase"] = "running"
             report["node"] = {
@@ -384,13 +390,99 @@ def test_an_upgrade_goes_host_by_host_and_begins_with_the_control_plane() -> Non
     assert scene.reasons().count("MachineUpgraded") == 5
 
 
+def next_versions(scene: Scene) -> dict[str, str]:
+    return {machine["host"]: machine["next"] for machine in scene.memory["machines"]}
+
+
+def in_upgrade(scene: Scene) -> list[str]:
+    return [machine["host"] for machine in scene.memory["machines"] if machine["upgrade"]]
+
+
+def test_all_hosts_fetch_at_once_and_each_is_upgraded_when_it_holds_its_content() -> None:
+    scene = running(one_and_two(), lacking={"a": None, "c": None})
+    scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
+    scene.look()
+    assert next_versions(scene) == {"a": NEW, "b": NEW, "c": NEW} and set(scene.versions().values()) == {OLD}
+    assert scene.reasons().count("MachineFetching") == 3
+    scene.run(5)
+    assert in_upgrade(scene) == [] and scene.tasks("drain") == []
+    assert scene.state == ("Running", "Progressing"), "the host that holds it is a worker, and waits for others"
+    del scene.lacking["a"]
+    scene.run(20)
+    assert scene.versions() == {"a": NEW, "b": NEW, "c": OLD} and next_versions(scene) == {"a": "", "b": "", "c": NEW}
+    assert in_upgrade(scene) == [] and scene.state == ("Running", "Progressing")
+    scene.lacking.clear()
+    scene.run(10)
+    assert set(scene.versions().values()) == {NEW} and scene.state == ("Running", "Healthy")
+    assert set(next_versions(scene).values()) == {""}
+
+
+def test_content_that_cannot_be_used_stops_an_upgrade_before_anything_is_drained() -> None:
+    scene = running(one_and_two())
+    error = {"reason": "SignatureWrong", "message": "the bundle's signature is not by the configured public key"}
+    scene.lacking = {"a": None, "c": error}
+    scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
+    scene.run(2)
+    del scene.lacking["a"]
+
+    def nothing_is_away(scene: Scene) -> None:
+        assert in_upgrade(scene) == [] and scene.tasks("drain") == []
+
+    scene.watch = nothing_is_away
+    scene.run(10)
+    scene.watch = None
+    assert set(scene.versions().values()) == {OLD} and all(item["ready"] for item in scene.memory["machines"])
+    message = "c (host c): the bundle's signature is not by the configured public key"
+    assert scene.reasons().count("SignatureWrong") == 1 and message in [item.message for item in scene.told]
+    assert scene.state == ("Running", "Unhealthy")
+    assert scene.memory["health"]["message"] == f"SignatureWrong: {message}"
+    condition = scene.memory["conditions"]["WorkerNodeAdditionDone"]
+    assert (condition["status"], condition["reason"], condition["message"]) == ("False", "SignatureWrong", message)
+    scene.lacking.clear()
+    scene.run(20)
+    assert set(scene.versions().values()) == {NEW} and scene.state == ("Running", "Healthy")
+
+
+def test_a_host_whose_reports_never_named_content_is_not_waited_for() -> None:
+    scene = Scene(one_and_two())
+    obey = scene.obey
+    scene.obey = lambda uid: obey(uid) | {"content": []}  # type: ignore[method-assign]
+    scene.run()
+    scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
+    scene.run(20)
+    assert set(scene.versions().values()) == {NEW} and scene.state == ("Running", "Healthy")
+
+
+def test_content_that_is_not_seen_for_a_moment_is_not_there() -> None:
+    scene = running((pool("cp", "a", control_plane=True),))
+    obey = scene.obey
+    scene.obey = lambda uid: obey(uid) | {"content": []}  # type: ignore[method-assign]
+    scene.pools, scene.packs = (pool("cp", "a", control_plane=True, version=NEW),), packs(NEW)
+    scene.run(5)
+    assert scene.versions() == {"a": OLD}
+    scene.obey = obey  # type: ignore[method-assign]
+    scene.run(5)
+    assert scene.versions() == {"a": NEW}
+
+
+def test_a_version_that_is_wanted_no_more_is_not_fetched_and_neither_for_hosts_that_go() -> None:
+    scene = running(one_and_two(), lacking={"a": None, "b": None, "c": None})
+    scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
+    scene.run(2)
+    scene.pools = (pool("cp", "a", control_plane=True, version=NEW), pool("w", "b", version=NEW))
+    scene.look()
+    assert next_versions(scene) == {"a": NEW, "b": NEW, "c": ""}
+    scene.pools, scene.packs = (pool("cp", "a", control_plane=True), pool("w", "b")), packs(OLD)
+    scene.run(10)
+    assert next_versions(scene) == {"a": "", "b": ""} and set(scene.versions().values()) == {OLD}
+    assert scene.state == ("Running", "Healthy") and "MachineUpgrading" not in scene.reasons()
+
+
 def test_a_host_is_drained_before_and_taken_into_service_after_its_upgrade() -> None:
     scene = running(one_and_two())
-    scene.idle |= {"a"}
     scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
-    scene.run(1)
+    scene.until(lambda: scene.tasks("drain") != [])
     assert scene.tasks("drain") == ["a"] and scene.versions()["a"] == OLD
-    scene.idle.clear()
     scene.idle |= {"b", "c"}
     scene.run(1)
     assert scene.versions()["a"] == NEW and scene.tasks("drain") == []
@@ -404,7 +496,9 @@ def test_the_only_node_is_upgraded_in_place() -> None:
     scene = running((pool("cp", "a", control_plane=True),))
     scene.pools, scene.packs = (pool("cp", "a", control_plane=True, version=NEW),), packs(NEW)
     scene.look()
-    assert scene.tasks("drain") == [] and scene.versions() == {"a": NEW}
+    assert scene.versions() == {"a": OLD} and scene.there("a")["next"] == NEW
+    scene.run(1)
+    assert scene.tasks("drain") == [] and scene.versions() == {"a": NEW} and scene.there("a")["next"] == ""
 
 
 def test_etcd_has_to_be_healthy_between_two_control_plane_hosts() -> None:
@@ -412,7 +506,11 @@ def test_etcd_has_to_be_healthy_between_two_control_plane_hosts() -> None:
     scene.pools, scene.packs = three(NEW), packs(NEW)
     sick = {"healthy": False, "members": 3}
     obey = scene.obey
-    scene.obey = lambda uid: obey(uid) | ({"etcd": sick} if uid == "a" else {})  # type: ignore[method-assign]
+
+    def ail(uid: str) -> Json:
+        return obey(uid) | ({"etcd": sick} if uid == "a" and scene.versions()["a"] == NEW else {})
+
+    scene.obey = ail  # type: ignore[method-assign]
     scene.run(10)
     assert scene.versions() == {"a": NEW, "b": OLD, "c": OLD}
     scene.obey = obey  # type: ignore[method-assign]

@@ -186,6 +186,7 @@ def test_a_cluster_of_three_hosts_comes_up(site: Site) -> None:
     assert desired["kubernetes"] == {
         "pack": "edge-k8s",
         "version": OLD,
+        "next_version": None,
         "pod_cidr": "10.244.0.0/16",
         "service_cidr": "10.96.0.0/12",
         "kubeadm_override": "",
@@ -650,6 +651,29 @@ def test_an_upgrade_goes_through_without_a_repave(site: Site) -> None:
     site.settle(rounds=20)
     assert site.state(uid) == ("Running", "Healthy")
     assert site.agents["b"].desired()["cluster"]["kubernetes"]["version"] == NEW
+
+
+def test_content_is_fetched_by_all_hosts_before_one_is_drained(site: Site) -> None:
+    site.hosts("a", "b")
+    before = site.profile()
+    uid = site.running(CP, pool("w", "b"))
+    site.api.ok("PATCH", f"{CLUSTERS}/{uid}/profiles", swap(site, uid, before, kubernetes=NEW))
+    for agent in site.agents.values():
+        cluster = agent.desired()["cluster"]
+        assert (cluster["kubernetes"]["version"], cluster["kubernetes"]["next_version"]) == (OLD, NEW)
+        assert cluster["tasks"] == []
+    report = copy.deepcopy(site.plane.store.get("edgehost", "b").body["_observed"])  # type: ignore[union-attr]
+    site.agents["b"].report(**{**report, "error": {"reason": "DiskFull", "message": "the disk is full"}})
+    site.settle("b")
+    assert site.agents["a"].desired()["cluster"]["tasks"] == [], "the host with the error keeps all others in service"
+    health = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")["status"]["health"]
+    assert health["conditions"][0]["message"] == "DiskFull: b (host b): the disk is full"
+    events = site.api.ok("GET", f"/v1/events/components/spectrocluster/{uid}")["items"]
+    assert [event["message"] for event in events if event["reason"] == "DiskFull"] == ["b (host b): the disk is full"]
+    site.settle(rounds=20)
+    assert site.state(uid) == ("Running", "Healthy")
+    kubernetes = site.agents["b"].desired()["cluster"]["kubernetes"]
+    assert (kubernetes["version"], kubernetes["next_version"]) == (NEW, None)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ class _Run(Status):
         self._bootstrap()
         self._admit()
         self._remove()
+        self._announce()
         self._upgrade()
         self._cordon()
         self._renew()
@@ -106,6 +107,8 @@ class _Run(Status):
                 machine["kubernetes_version"] = node["kubernetes_version"]
             if node.get("pod_cidr"):
                 machine["pod_cidr"] = node["pod_cidr"]
+            if host and host.report.get("content"):
+                machine["stocked"] = True
             error = (host.report.get("error") if host else None) or {}
             machine["message"] = str(error.get("message", "")) if phase != "lost" else "the host was not heard of"
             if machine["step"] in ("bootstrap", "join") and phase == "running":
@@ -163,6 +166,8 @@ class _Run(Status):
                 "kubernetes_version": "",
                 "step": "prepare",
                 "version": pool.kubernetes_version,
+                "next": "",
+                "stocked": False,
                 "upgrade": "",
                 "removal": "",
                 "joined": False,
@@ -315,6 +320,21 @@ class _Run(Status):
 
     # Kubernetes versions
 
+    def _announce(self) -> None:
+        """Tell all members at once what they are to run next, so that each has its content before it is drained."""
+        for machine in self.machines:
+            pool = next((pool for pool in self.desired.pools if pool.name == machine["pool"]), None)
+            member = pool is not None and machine["step"] == "run" and not machine["removal"]
+            after = pool.kubernetes_version if pool and member and machine["version"] != pool.kubernetes_version else ""
+            if after and after != machine.get("next") and not self._fetched(machine, after):
+                self._tell("MachineFetching", f"{self._named(machine)} fetches the content of Kubernetes {after}")
+            machine["next"] = after
+
+    def _fetched(self, machine: Machine, version: str) -> bool:
+        """Does the host hold a version's content; one whose reports never named any needs none."""
+        host = self._host(machine)
+        return not machine.get("stocked") or (host is not None and host.holds(self.kubernetes, version))
+
     def _upgrade(self) -> None:
         for machine in self.machines:
             if machine["upgrade"] and not machine["removal"]:
@@ -366,9 +386,13 @@ class _Run(Status):
         )
 
     def _may_upgrade(self, machine: Machine, pool: Pool) -> bool:
-        """One control plane host at a time and the control plane first; then workers as their pool's strategy says."""
+        """Where its content is there: one control plane host at a time and the control plane first; then workers as
+        their pool's strategy says.
+        """
         upgrading = [item for item in self.machines if item["upgrade"]]
         if any(self._faulty(item) for item in self.machines if item["step"] in ("run", "join")):
+            return False
+        if not self._fetched(machine, pool.kubernetes_version):
             return False
         if machine["control_plane"]:
             return not self._control_plane_busy() and not upgrading and self._etcd_healthy()
@@ -438,7 +462,8 @@ class _Run(Status):
         """Every host leaves and is clean; then the cluster is made anew of the same hosts."""
         for machine in list(self.machines):
             self._cancel(machine)
-            machine |= {"removal": "leave", "upgrade": "", "step": "leave", "phase": "Deleting", "ready": False}
+            machine |= {"removal": "leave", "upgrade": "", "next": "", "step": "leave", "phase": "Deleting"}
+            machine["ready"] = False
             if self._phase(machine) == "idle" or self._lost(machine):
                 self.machines.remove(machine)
                 self._tell("MachineDeleted", f"{self._named(machine)} of pool {machine['pool']} is gone")
@@ -467,8 +492,8 @@ class _Run(Status):
         self.tasks.clear()
         for machine in list(self.machines):
             if machine["step"] != "leave" or machine["phase"] != "Deleting":
-                machine |= {"step": "leave", "removal": "leave", "upgrade": "", "phase": "Deleting", "since": self.at}
-                machine["ready"] = False
+                machine |= {"step": "leave", "removal": "leave", "upgrade": "", "next": "", "phase": "Deleting"}
+                machine |= {"since": self.at, "ready": False}
             host = self._host(machine)
             left = host is None or (not self._lost(machine) and host.phase(self.desired.uid) in ("idle", "elsewhere"))
             if left or self.desired.forced:

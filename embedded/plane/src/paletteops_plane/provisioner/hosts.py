@@ -67,6 +67,7 @@ def _desired_cluster(plane: Plane, host: Document) -> Json | None:
         "kubernetes": {
             **kubernetes,
             "version": machine["version"],
+            "next_version": machine.get("next") or None,
             "kubeadm_override": pool.get("overrideKubeadmConfiguration", ""),
         },
         "network": _network(attached),
