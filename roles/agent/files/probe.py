@@ -3,22 +3,16 @@
 
 It only reads. It runs on a host's own Python 3, old ones too, so that one can be called too old. What is read is judged
 where Ansible runs. Its argument is JSON: what is asked for.
+
+Where an agent is as it was left little is read, and what only the rest needs is not even imported: that would cost a
+host as much again.
 """
 
-import glob
 import hashlib
 import json
 import os
 import platform
-import shutil
-import socket
-import ssl
-import subprocess
 import sys
-import time
-from email.utils import mktime_tz, parsedate_tz
-from urllib.error import HTTPError
-from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 WANTED = json.loads(sys.argv[1])
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -36,6 +30,8 @@ def text(path, otherwise=""):
 
 def said(*command):
     """What a command writes; empty where it is missing or takes too long."""
+    import subprocess
+
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
         return process.communicate(timeout=20)[0]
@@ -91,6 +87,8 @@ def addresses():
 
 
 def resolved(name):
+    import socket
+
     try:
         return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
     except (OSError, UnicodeError):
@@ -116,6 +114,13 @@ def plane():
     url, ca, verify = WANTED["plane"], WANTED["ca"], WANTED["verify"]
     if not url:
         return None
+
+    import ssl
+    import time
+    from email.utils import mktime_tz, parsedate_tz
+    from urllib.error import HTTPError
+    from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+
     try:
         context = ssl.create_default_context(cadata=ca or None) if verify else ssl._create_unverified_context()
         if ca and verify:
@@ -168,36 +173,42 @@ def agent():
     }
 
 
+def more():
+    """What is asked of a host before something is brought to it."""
+    import glob
+    import shutil
+
+    name = os.uname().nodename
+    return {
+        "systemd": os.path.isdir("/run/systemd/system"),
+        "hostname": name,
+        "resolves": resolved(name),
+        "addresses": addresses(),
+        "commands": [command for command in WANTED["commands"] if shutil.which(command)],
+        "cgroups": cgroups(),
+        "swap": [line.split()[0] for line in text("/proc/swaps").splitlines()[1:]],
+        "cpus": os.cpu_count() or 0,
+        "memory_mib": memory_mib(),
+        "disks": {path: free_mib(path) for path in WANTED["disks"]},
+        "ports": listening(),
+        "container": said("systemd-detect-virt", "--container").strip() not in ("", "none"),
+        "time_services": active(WANTED["time_services"]),
+        "engines": active(WANTED["engines"]),
+        "clusters": [path for path in WANTED["leftovers"] if glob.glob(path)],
+        "inotify": int(text("/proc/sys/fs/inotify/max_user_instances", "0").strip() or 0),
+        "fips": text("/proc/sys/crypto/fips_enabled").strip() == "1",
+        "plane": plane(),
+    }
+
+
 def main():
     installed = agent()
     facts = {"python": platform.python_version(), "machine": platform.machine(), "agent": installed}
     facts["os"] = operating_system()
     note = installed["note"] or {}
+    same = installed["program"] and note.get("wanted") == WANTED["wanted"] and installed["user_data"] == "same"
     # where all is as it was left, nobody asks for more
-    if not (installed["program"] and note.get("wanted") == WANTED["wanted"] and installed["user_data"] == "same"):
-        name = socket.gethostname()
-        facts.update(
-            {
-                "systemd": os.path.isdir("/run/systemd/system"),
-                "hostname": name,
-                "resolves": resolved(name),
-                "addresses": addresses(),
-                "commands": [command for command in WANTED["commands"] if shutil.which(command)],
-                "cgroups": cgroups(),
-                "swap": [line.split()[0] for line in text("/proc/swaps").splitlines()[1:]],
-                "cpus": os.cpu_count() or 0,
-                "memory_mib": memory_mib(),
-                "disks": {path: free_mib(path) for path in WANTED["disks"]},
-                "ports": listening(),
-                "container": said("systemd-detect-virt", "--container").strip() not in ("", "none"),
-                "time_services": active(WANTED["time_services"]),
-                "engines": active(WANTED["engines"]),
-                "clusters": [path for path in WANTED["leftovers"] if glob.glob(path)],
-                "inotify": int(text("/proc/sys/fs/inotify/max_user_instances", "0").strip() or 0),
-                "fips": text("/proc/sys/crypto/fips_enabled").strip() == "1",
-                "plane": plane(),
-            }
-        )
+    facts.update({"current": True} if same else more())
     print("paletteops " + json.dumps(facts))
 
 
