@@ -209,13 +209,17 @@ def _judge(facts: Mapping[str, Any] | None, wants: Mapping[str, Any]) -> Iterato
         yield "connection", f"The host cannot be reached: {reason}. Correct ansible_host, its user or its key."
         return
     yield from _machine(facts, wants)
-    yield from _package(wants)
+    if ARCHITECTURES.get(str(facts["machine"])) in wants["architectures"]:
+        yield from _package(wants)  # else there is none, so nothing is wrong with it
+    yield from _said(wants)
     if "addresses" not in facts:
         return  # it has all that was put there, or no Python to say more
     yield from _resources(facts, wants)
     yield from _network(facts, wants)
     if facts["agent"]["note"] is None:
         yield from _others(facts, wants)
+    else:
+        yield from _earlier(facts, wants)
 
 
 def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
@@ -233,11 +237,22 @@ def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
             f"The checksum of {wants['from']} {said}, and nothing runs on a host that was not verified. "
             f"Set {PREFIX}agent_checksum to its SHA-256 in hexadecimal.",
         )
+
+
+def _said(wants: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the role was told of the host."""
     if not UID.fullmatch(wants["uid"]):
         yield (
             "uid",
             f"The host's UID would be '{wants['uid']}', and a UID has 1 to 128 letters, digits, - and _. "
             f"Set {PREFIX}host_uid.",
+        )
+    mode = _dig(wants["user_data"], "stylus", "managementMode")
+    if mode not in (None, "central"):
+        yield (
+            "user_data",
+            f"{PREFIX}agent_user_data.stylus.managementMode is '{mode}', and the role waits until a management plane "
+            "knows the host. Take it out, or write central.",
         )
     install = wants["user_data"].get("install") or {}
     for key in ("reboot", "poweroff"):
@@ -378,6 +393,19 @@ def _others(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[Find
             f"The management plane knows a host '{record['uid']}' already, with no agent here: a host that was "
             "installed anew is refused until its old record is deleted. Delete it (paletteops.modes.edge_host with "
             f"state absent), or give this host another {PREFIX}host_uid.",
+        )
+
+
+def _earlier(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the role itself has brought to a host before."""
+    plane = facts["agent"]["note"].get("plane")
+    if facts["clusters"] and plane not in (None, wants["plane"]):
+        yield (
+            "cluster",
+            f"The host is part of a cluster ({', '.join(facts['clusters'])}) of the plane {plane}, and would "
+            f"be told to register with {wants['plane']}. Take it out of its cluster first, or correct "
+            f"{PREFIX}agent_endpoint; where it is the same plane by another name, write cluster into "
+            f"{PREFIX}agent_ignore.",
         )
 
 

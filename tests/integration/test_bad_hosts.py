@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What agent mode says to hosts, downloads, tokens and user-data that do not do, and that nothing of them stays.
+
+The machines are folders (see machines.py); the role, the agent and the plane are the real ones. What needs a network or
+a disk of its own is tested on real hosts, end to end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machines import OF_THIS_MACHINE, Machine
+from support.collection import REPOSITORY
+from support.hosts import make_token, register, until
+from support.plane import RunningPlane
+from support.runs import Api
+from test_playbooks import CHECK, Ran
+from test_playbooks_hosts import MEMBERS, OTHER, PROFILE, STORE, Hosts, cluster
+
+Values = dict[str, Any]
+
+END = "The host is ready"
+
+#: Has the agent try nothing with Kubernetes.
+SIMULATED: Values = {
+    "stages": {
+        "initramfs": [{"files": [{"path": "/etc/spectro/paletteops-agent.yaml", "content": "engine: simulated\n"}]}]
+    }
+}
+
+#: A profile whose pods have the range 198.51.100.0/24.
+RANGE = {"cluster": {"config": {"clusterConfiguration": {"networking": {"podSubnet": "198.51.100.0/24"}}}}}
+PACKS: list[Values] = PROFILE["packs"]  # type: ignore[assignment]
+RANGED: Values = {
+    **PROFILE,
+    "packs": [{**pack, "values": RANGE} if pack["name"] == "edge-k8s" else pack for pack in PACKS],
+}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent as it is brought to hosts."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, REPOSITORY / "tools/agent.py", folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digest(dist: Path) -> str:
+    return hashlib.sha256((dist / "palette-agent-linux-amd64").read_bytes()).hexdigest()
+
+
+class Downloads:
+    """A server that has the agent, and cuts it short in the ways that there are. It lives in January 2026."""
+
+    def __init__(self, whole: bytes) -> None:
+        part = whole[: len(whole) // 2]
+        answers = {"/whole": (whole, len(whole)), "/short": (part, len(part)), "/cut": (part, len(whole))}
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return "Thu, 01 Jan 2026 00:00:00 GMT"
+
+            def do_GET(self) -> None:
+                body, size = answers.get(self.path, (b"", 0))
+                self.send_response(200 if body or self.path == "/" else 404)
+                self.send_header("Content-Length", str(size))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def downloads(dist: Path) -> Iterator[Downloads]:
+    made = Downloads((dist / "palette-agent-linux-amd64").read_bytes())
+    yield made
+    made.close()
+
+
+def installed_on(machine: Machine, dist: Path, **own: Any) -> Values:
+    """What the inventory says of a spare host that gets the agent; None takes a variable away."""
+    usual = {
+        "palette_mode": "agent",
+        "palette_project": "stores",
+        "palette_registration_token": "stores",
+        "palette_agent_file": str(dist / "palette-agent-linux-{arch}"),
+        "palette_agent_user_data": SIMULATED,
+        **machine.variables,
+        **own,
+    }
+    return {name: value for name, value in usual.items() if value is not None}
+
+
+def spoilt_tokens(plane: RunningPlane) -> None:
+    """One that has expired, and one that is switched off."""
+    api = Api(plane)
+    ends = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    api.call("POST", "/v1/edgehosts/tokens", {"metadata": {"name": "expired"}, "spec": {"expiry": ends}})
+    make_token(api, "switched-off")
+    uid = api.names("registration_tokens")["switched-off"]
+    api.call("PUT", f"/v1/edgehosts/tokens/{uid}/state", {"isActive": False})
+    until(lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") > ends)
+
+
+#: Machines and what the inventory says of them, by what is wrong, with the words that the user reads. Variables may
+#: name the server of downloads as {url} and the agent's checksum as {digest}.
+CASES: dict[str, tuple[Values, Values, tuple[str, ...]]] = {
+    # --- the host ---
+    "architecture": ({"personality": "i686"}, {}, ("The architecture is i686", "amd64 and arm64", "Use another host")),
+    "init-system": ({"systemd": False}, {}, ("The init system is not systemd", "Use a host with systemd")),
+    "port": (
+        {"listens": 10250},
+        # it is in a network of its own
+        {"palette_agent_ignore": [name for name in OF_THIS_MACHINE if name != "ports"] + ["plane"]},
+        ("Ports are taken: 10250", "Stop what listens there"),
+    ),
+    "clock": ({}, {"palette_agent_endpoint": "{url}"}, ("The clock is", "s ahead of the management plane's", "Set it")),
+    "range": (
+        {"address": "198.51.100.7/24"},
+        {},
+        ("The address 198.51.100.7/24 lies in 198.51.100.0/24", "Take another range"),
+    ),
+    "old-record": ({}, {}, ("knows a host 'old-record' already", "state absent", "palette_host_uid")),
+    "other-agent": ({}, {}, ("There is an agent already that this role did not install", "uninstall it")),
+    # --- what comes to it ---
+    "checksum": (
+        {},
+        {"palette_agent_checksum": "0" * 64},
+        ("{digest}, and it should be " + "0" * 64, "nothing of it has run", "Correct palette_agent_checksum"),
+    ),
+    "checksum-of-download": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{url}/whole", "palette_agent_checksum": "1" * 64},
+        ("The SHA-256 of {url}/whole is {digest}", "1" * 64, "nothing of it has run", "Correct palette_agent_checksum"),
+    ),
+    "download-that-is-short": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{url}/short", "palette_agent_checksum": "{digest}"},
+        ("The SHA-256 of {url}/short is", "should be {digest}", "take another file"),
+    ),
+    "download-that-is-cut-off": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{url}/cut", "palette_agent_checksum": "{digest}"},
+        ("{url}/cut did not come to the host", "Correct palette_agent_url", "nothing of it has run"),
+    ),
+    "download-of-nothing": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{url}/none", "palette_agent_checksum": "{digest}"},
+        ("{url}/none did not come to the host", "404", "Correct palette_agent_url"),
+    ),
+    "file-of-nothing": (
+        {},
+        {"palette_agent_file": "/nowhere/agent", "palette_agent_checksum": "{digest}"},
+        ("/nowhere/agent did not come to the host", "Correct palette_agent_file"),
+    ),
+    "archive-that-is-short": (
+        {},
+        {"palette_agent_file": None, "palette_agent_archive": "{url}/short", "palette_agent_checksum": "{digest}"},
+        ("The SHA-256 of {url}/short is", "should be {digest}"),
+    ),
+    "packages": ({}, {}, ("Install what is missing: E: Unable to locate package conntrack",)),
+    # --- what it is told ---
+    "token-expired": (
+        {},
+        {"palette_registration_token": "expired"},
+        ("The registration token 'expired' has expired at 20", "Renew it", "Nothing was done on the host"),
+    ),
+    "token-switched-off": (
+        {},
+        {"palette_registration_token": "switched-off"},
+        ("The registration token 'switched-off' is switched off", "active: true", "Nothing was done on the host"),
+    ),
+    "token-of-another-name": (
+        {},
+        {"palette_registration_token": "storse"},
+        ("There is no registration token named 'storse'", "expires_in"),
+    ),
+    "management-mode": (
+        {},
+        {"palette_agent_user_data": {"stylus": {"managementMode": "remote"}}},
+        ("stylus.managementMode is 'remote'", "Take it out, or write central"),
+    ),
+    "user-data": (
+        {},
+        {"palette_agent_user_data": {"stages": {"boot": [{"users": {}}]}}},
+        ("palette-agent install ended with 1", "stages.boot[0].users is not supported; there are"),
+    ),
+}
+
+
+class Tried:
+    """The machines of CASES after a run of the playbook, and what it came to."""
+
+    def __init__(self, place: Hosts, machines: dict[str, Machine], values: dict[str, str]) -> None:
+        self.place, self.machines, self.values = place, machines, values
+        self.ran: Ran
+
+
+@pytest.fixture(scope="module")
+def tried(dist: Path, digest: str, downloads: Downloads, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
+    folder = tmp_path_factory.mktemp("tried")
+    values = {"{url}": downloads.url, "{digest}": digest}
+
+    def filled(value: Any) -> Any:
+        for name, meant in values.items():
+            value = value.replace(name, meant) if isinstance(value, str) else value
+        return value
+
+    with RunningPlane(folder / "plane", speed=100_000.0, limits=False) as plane:
+        place = Hosts(plane, folder / "runs")
+        machines = {name: Machine(name, folder, **facts) for name, (facts, _, _) in CASES.items()}
+        other = machines["other-agent"].root / "opt/spectrocloud/bin/palette-agent"
+        other.parent.mkdir(parents=True)
+        other.write_text("of somebody else")
+        machines["other-agent"].before = machines["other-agent"].files()
+        # packages are looked after in any case where an installation was interrupted
+        machines["packages"].command("apt-get", "#!/bin/sh\necho E: Unable to locate package conntrack >&2; exit 100\n")
+        machines["packages"].before = machines["packages"].files()
+        note = machines["packages"].root / "var/lib/paletteops/agent.json"
+        note.parent.mkdir()
+        note.write_text("{}")
+        hosts = {
+            name: installed_on(machine, dist, **{key: filled(value) for key, value in CASES[name][1].items()})
+            for name, machine in machines.items()
+        }
+        machines["neighbour"] = Machine("neighbour", folder)
+        hosts["neighbour"] = installed_on(machines["neighbour"], dist)
+        clusters = {STORE: cluster("range", "neighbour"), OTHER: cluster("fine")}
+        place.lay_out(clusters, {**hosts, "fine": {}}, palette_cluster_profiles=[RANGED])
+        place.run("foundation").fine()
+        spoilt_tokens(plane)
+        register(plane, place.token(), "old-record").client.close()
+        place.start("fine")
+        found = Tried(place, machines, values)
+        with place.fleet:
+            found.ran = place.run("agent", "-f", "8")
+        yield found
+        for machine in machines.values():
+            machine.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_does_not_do_is_said_and_leaves_a_host_as_it_was(tried: Tried, case: str) -> None:
+    message = tried.ran.message(END, case)
+    for word in CASES[case][2]:
+        for name, meant in tried.values.items():
+            word = word.replace(name, meant)
+        assert word in message
+    assert message in tried.ran.text.replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"'), "nobody reads it"
+    kept = [] if case != "packages" else [f"var/lib/paletteops{name}" for name in ("", "/packages.before")]
+    assert tried.machines[case].changes == kept
+
+
+def test_a_bad_host_keeps_its_cluster_and_the_other_members_as_they_are(tried: Tried) -> None:
+    assert tried.ran.rc == 2
+    assert "range" in tried.ran.message(END, "neighbour")
+    assert tried.machines["neighbour"].changes == []
+    assert "198.51.100.7/24" in tried.ran.message(MEMBERS, STORE)
+    assert set(tried.place.clusters("stores")) == {OTHER}
+    assert set(tried.place.records()) == {"old-record", "fine"}
+
+
+def test_user_data_that_are_no_map_are_refused_before_anything(tried: Tried, dist: Path) -> None:
+    machine = tried.machines["neighbour"]
+    given = installed_on(machine, dist, palette_agent_user_data="stylus: [")
+    tried.place.lay_out({}, {"neighbour": given})
+    ran = tried.place.run("agent")
+    assert ran.rc == 2
+    assert "palette_agent_user_data" in ran.message(CHECK, "neighbour")
+    assert machine.changes == []
+
+
+# --- what shows only once an agent runs ---
+
+
+@pytest.fixture
+def place(planes: Callable[..., RunningPlane], tmp_path: Path) -> Hosts:
+    """A plane with a project and a token; agents call it by themselves, so requests are not counted."""
+    made = Hosts(planes(), tmp_path / "runs")
+    made.ansible.recorded = False
+    return made
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine("lone", tmp_path)
+    yield made
+    made.close()
+
+
+def run(place: Hosts, given: Values, *options: str, timeout: int = 90) -> Ran:
+    """The playbook for one spare host; what clusters share comes from the group."""
+    place.lay_out({}, {"lone": {"palette_host_wait_timeout": timeout, **given}})
+    return place.run("agent", *options)
+
+
+def prepared(place: Hosts) -> str:
+    """A project and a token; returns the token's secret."""
+    api = Api(place.plane)
+    project = api.call("POST", "/v1/projects", {"metadata": {"name": "stores"}})["uid"]
+    return make_token(api, "stores", project)
+
+
+def programs(machine: Machine) -> dict[str, str]:
+    return {path: content for path, content in machine.files().items() if path.startswith("opt/spectrocloud/bin")}
+
+
+def test_a_token_that_the_plane_refuses_is_said_by_the_agent_and_another_one_mends_it(
+    place: Hosts, machine: Machine, dist: Path
+) -> None:
+    secret = prepared(place)
+    wrong = {"stylus": {"site": {"edgeHostToken": "canary-wrong-token"}}, **SIMULATED}
+    given = installed_on(machine, dist, palette_registration_token=None, palette_agent_user_data=wrong)
+    refused = run(place, given, timeout=2)
+    message = refused.message("The host did not register", "lone")
+    for word in ("'lone' was not registered", "not known to the plane", "InvalidRegistrationToken", "edgeHostToken"):
+        assert word in message
+    assert "canary-wrong-token" not in refused.text
+    assert place.records() == {}
+
+    given = installed_on(machine, dist)
+    mended = run(place, given, "-vvv").fine()
+    assert place.records() == {"lone": "ready"}
+    assert secret not in mended.text and secret in machine.files()["oem/userdata"]
+
+    # an upgrade that does not come leaves the agent that is there, and the next run goes on
+    before = programs(machine)
+    bad = run(place, {**given, "palette_agent_checksum": "0" * 64})
+    assert "Correct palette_agent_checksum" in bad.message("The agent was installed", "lone")
+    assert programs(machine) == before and "opt/spectrocloud/bin/palette-agent" in before
+    assert place.records() == {"lone": "ready"}
+    assert run(place, given).fine().changed["lone"] > 0
+
+
+def test_a_host_in_a_cluster_of_another_plane_is_left_to_it(
+    place: Hosts, machine: Machine, dist: Path, planes: Callable[..., RunningPlane]
+) -> None:
+    prepared(place)
+    given = installed_on(machine, dist)
+    run(place, given).fine()
+    kubelet = machine.root / "etc/kubernetes/kubelet.conf"
+    kubelet.parent.mkdir()
+    kubelet.write_text("stands for a member's")
+    before = machine.files()
+
+    other = Hosts(planes(), machine.folder / "other")
+    other.ansible.recorded = False
+    prepared(other)
+    message = run(other, given).message(END, "lone")
+    for word in (
+        str(kubelet.relative_to(machine.root)),
+        place.plane.url,
+        other.plane.url,
+        "Take it out of its cluster",
+    ):
+        assert word in message
+    assert machine.files() == before
+    assert (place.records(), other.records()) == ({"lone": "ready"}, {})
