@@ -90,7 +90,7 @@ def test_work_goes_on_while_content_comes(host: Host) -> None:
     host.configured_again()
     report = host.plane.observed
     assert (report["phase"], report["error"], report["generation"]) == ("running", None, "g1")
-    assert host.versions() == [OLD]
+    assert host.versions() == [OLD] and report["fetches_ahead"] is True
     gate.set()
     report = host.done("g2")
     assert host.versions() == [OLD, NEW], "both are held"

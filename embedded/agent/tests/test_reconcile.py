@@ -211,8 +211,13 @@ def bring_up(host: Host) -> None:
 
 def test_an_upgrade(host: Host) -> None:
     bring_up(host)
-    host.plane.say(desired("g2", "run", version="1.36.3"))
-    assert host.done("g2")["node"]["kubernetes_version"] == "1.36.3"
+    ahead = desired("g2", "run")
+    ahead["cluster"]["kubernetes"]["next_version"] = "1.36.3"
+    host.plane.say(ahead)
+    assert host.done("g2")["fetches_ahead"] is False, "nobody need wait for an engine that takes no content"
+    assert host.plane.of("GET", "/content") == []
+    host.plane.say(desired("g3", "run", version="1.36.3"))
+    assert host.done("g3")["node"]["kubernetes_version"] == "1.36.3"
     assert "upgrade 1.36.3" in host.engine.calls
 
 

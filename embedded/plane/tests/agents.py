@@ -93,6 +93,7 @@ class Agent:
         done: dict[str, Any] = {"generation": state["generation"], "cluster_uid": cluster["uid"]}
         versions = filter(None, (kubernetes["version"], kubernetes["next_version"]))
         done["content"] = [{"pack": kubernetes["pack"], "version": version} for version in versions]
+        done["fetches_ahead"] = True
         if cluster["step"] == "prepare":
             self.report(phase="prepared", **done)
             return state

@@ -132,6 +132,7 @@ class Scene:
             "node": None,
             "tasks": {},
             "content": [{"pack": "edge-k8s", "version": machine["version"]}],
+            "fetches_ahead": True,
         }
         if machine["next"] and uid in self.lacking:
             report["error"] = self.lacking[uid]
@@ -443,11 +444,12 @@ def test_content_that_cannot_be_used_stops_an_upgrade_before_anything_is_drained
     assert set(scene.versions().values()) == {NEW} and scene.state == ("Running", "Healthy")
 
 
-def test_a_host_whose_reports_never_named_content_is_not_waited_for() -> None:
-    scene = Scene(one_and_two())
+@pytest.mark.parametrize("content", [[], [{"pack": "edge-k8s", "version": OLD}]])
+def test_a_host_that_does_not_fetch_ahead_is_not_waited_for(content: list[Json]) -> None:
+    scene = running(one_and_two())
     obey = scene.obey
-    scene.obey = lambda uid: obey(uid) | {"content": []}  # type: ignore[method-assign]
-    scene.run()
+    scene.obey = lambda uid: obey(uid) | {"content": content, "fetches_ahead": False}  # type: ignore[method-assign]
+    scene.run(1)
     scene.pools, scene.packs = one_and_two(NEW), packs(NEW)
     scene.run(20)
     assert set(scene.versions().values()) == {NEW} and scene.state == ("Running", "Healthy")

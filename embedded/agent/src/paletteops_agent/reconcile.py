@@ -216,6 +216,8 @@ class Reconciler:
                 ],
                 "etcd": self._etcd,
                 "content": [{"pack": pack, "version": version} for pack, version in self.engine.contents()],
+                # that it brings the content of a next version, which may be waited for
+                "fetches_ahead": self.engine.needs_payload(),
                 "reset_done": state.reset_done,
                 "boot_id": self.host.boot_id,
             }

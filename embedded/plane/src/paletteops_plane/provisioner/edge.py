@@ -107,8 +107,6 @@ class _Run(Status):
                 machine["kubernetes_version"] = node["kubernetes_version"]
             if node.get("pod_cidr"):
                 machine["pod_cidr"] = node["pod_cidr"]
-            if host and host.report.get("content"):
-                machine["stocked"] = True
             error = (host.report.get("error") if host else None) or {}
             machine["message"] = str(error.get("message", "")) if phase != "lost" else "the host was not heard of"
             if machine["step"] in ("bootstrap", "join") and phase == "running":
@@ -167,7 +165,6 @@ class _Run(Status):
                 "step": "prepare",
                 "version": pool.kubernetes_version,
                 "next": "",
-                "stocked": False,
                 "upgrade": "",
                 "removal": "",
                 "joined": False,
@@ -331,9 +328,11 @@ class _Run(Status):
             machine["next"] = after
 
     def _fetched(self, machine: Machine, version: str) -> bool:
-        """Does the host hold a version's content; one whose reports never named any needs none."""
+        """Does the host hold a version's content. One that does not say that it fetches ahead is not waited for: it
+        needs none, or its agent is older and fetches after the drain.
+        """
         host = self._host(machine)
-        return not machine.get("stocked") or (host is not None and host.holds(self.kubernetes, version))
+        return host is not None and (not host.report.get("fetches_ahead") or host.holds(self.kubernetes, version))
 
     def _upgrade(self) -> None:
         for machine in self.machines:

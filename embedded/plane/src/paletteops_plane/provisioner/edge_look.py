@@ -11,7 +11,6 @@ Of its own, ``Observed`` holds ``lead`` (uid of a machine), ``passed``, ``tasks`
     step      prepare, bootstrap, join, run, leave: what the host is to do
     version   the Kubernetes version that the host is to have
     next      the one that its pool wants instead: the host fetches its content, and is upgraded when that is there
-    stocked   its host said what content it holds
     upgrade   "", drain, upgrade, uncordon
     removal   "", wait, drain, leave, forget
     joined    it was a node
