@@ -666,8 +666,10 @@ def test_content_is_fetched_by_all_hosts_before_one_is_drained(site: Site) -> No
     site.agents["b"].report(**{**report, "error": {"reason": "DiskFull", "message": "the disk is full"}})
     site.settle("b")
     assert site.agents["a"].desired()["cluster"]["tasks"] == [], "the host with the error keeps all others in service"
-    health = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")["status"]["health"]
-    assert health["conditions"][0]["message"] == "DiskFull: b (host b): the disk is full"
+    overview = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")
+    assert overview["status"]["health"]["conditions"][0]["message"] == "DiskFull: b (host b): the disk is full"
+    pools = overview["spec"]["cloudConfig"]["machinePools"]
+    assert [(pool["healthy"], pool["size"]) for pool in pools] == [(1, 1), (1, 1)], "nodes that serve count as healthy"
     events = site.api.ok("GET", f"/v1/events/components/spectrocluster/{uid}")["items"]
     assert [event["message"] for event in events if event["reason"] == "DiskFull"] == ["b (host b): the disk is full"]
     site.settle(rounds=20)

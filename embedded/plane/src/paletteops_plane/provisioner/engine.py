@@ -245,7 +245,7 @@ def _write_cluster(cluster: Document, config: Document, observed: Observed, cord
 
 def _healthy(observed: Observed, pool: str) -> int:
     return sum(
-        machine["pool"] == pool and machine["phase"] == "Running" and machine["current"] and machine.get("ready", True)
+        machine["pool"] == pool and machine["phase"] == "Running" and machine.get("ready", True)
         for machine in observed["machines"]
     )
 
