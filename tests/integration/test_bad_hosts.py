@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What agent mode says to hosts, downloads, tokens and user-data that do not do, and that nothing of them stays.
 
-The machines are folders (see machines.py); the role, the agent and the plane are the real ones. What needs a network or
+The machines are folders (see foldermachines.py); the role, the agent and the plane are the real ones. What needs a network or
 a disk of its own is tested on real hosts, end to end.
 """
 
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import OF_THIS_MACHINE, Machine
+from foldermachines import OF_THIS_MACHINE, Machine
 from support.collection import REPOSITORY
 from support.hosts import make_token, register, until
 from support.plane import RunningPlane
 from support.runs import Api
-from test_playbooks import CHECK, Ran
+from test_playbooks import CHECK, SUBMIT, Ran
 from test_playbooks_hosts import MEMBERS, OTHER, PROFILE, STORE, Hosts, cluster
 
 Values = dict[str, Any]
@@ -376,3 +376,80 @@ def test_a_host_in_a_cluster_of_another_plane_is_left_to_it(
         assert word in message
     assert machine.files() == before
     assert (place.records(), other.records()) == ({"lone": "ready"}, {})
+
+
+# --- clusters of hosts, as playbooks bring them about ---
+
+
+def version(number: str, kubernetes: str) -> Values:
+    """A version of the stores' profile, with this version of Kubernetes."""
+    packs = [{**pack, "version": kubernetes} if pack["name"] == "edge-k8s" else pack for pack in PACKS]
+    return {**PROFILE, "version": number, "packs": packs}
+
+
+#: Clusters by what is wrong with what becomes of them, with the words that the user reads.
+CHANGES: dict[str, tuple[str, ...]] = {
+    "downgrade": ("Kubernetes 1.35.4 is older than 1.36.1", "'downgrade-1'", "no way back", "1.36.1 or a newer one"),
+    "skew": ("Kubernetes 1.36.1 is 2 minor versions above 1.34.4", "'skew-1'", "go to 1.35 first"),
+    "last-host": ("(last-host-1) none would stay", "Leave one in, and replace it in a second run"),
+    "in-use": ("'elsewhere-1' is in use by the cluster 'elsewhere'", "Take it out of that one first, or name another"),
+    "vip": ("the VIP 192.0.2.17 is the address of the host 'vip-1'", "name an address that no machine has"),
+}
+
+
+def test_changes_of_clusters_that_cannot_be(planes: Callable[..., RunningPlane], tmp_path: Path) -> None:
+    place = Hosts(planes(), tmp_path / "runs")
+    versions = [version("0.1.0", "1.34.4"), version("0.2.0", "1.35.4"), version("1.0.0", "1.36.1")]
+
+    def made(name: str, host: str = "", at: str = "1.0.0", vip: int = 0) -> Values:
+        number = vip or 100 + [*CHANGES, "elsewhere"].index(name)
+        more = {"palette_vip": f"192.0.2.{number}", "palette_profiles": [{"name": "store-base", "version": at}]}
+        return cluster(host or f"{name}-1", **more)
+
+    before = {
+        "downgrade": made("downgrade"),
+        "skew": made("skew", at="0.1.0"),
+        "last-host": made("last-host"),
+        "elsewhere": made("elsewhere"),
+    }
+    after = {
+        "downgrade": made("downgrade", at="0.2.0"),
+        "skew": made("skew"),
+        "last-host": made("last-host", "last-host-2"),
+        "in-use": made("in-use", "elsewhere-1"),
+        "vip": made("vip", vip=17),
+    }
+    first = [f"{name}-1" for name in before]
+    with place.fleet:
+        place.lay_out(before, {host: {} for host in first}, palette_cluster_profiles=versions)
+        place.run("foundation").fine()
+        place.start(*first, "last-host-2", "vip-0", "vip-1")
+        place.run("agent").fine()
+        kept = {name: (place.members(name), attached(place, name)) for name in before}
+
+        spare = {"palette_mode": "agent", "palette_project": "stores"}
+        hosts = {"downgrade-1": {}, "skew-1": {}, "last-host-1": spare, "last-host-2": {}, "elsewhere-1": {}}
+        place.lay_out(after, {**hosts, "vip-1": {}}, palette_cluster_profiles=versions)
+        ran = place.run("agent")
+        assert set(ran.failed) == set(CHANGES)
+        for name, words in CHANGES.items():
+            message = ran.message(SUBMIT, name)
+            assert [word for word in words if word not in message] == [], message
+        assert {name: (place.members(name), attached(place, name)) for name in before} == kept
+        assert set(place.clusters("stores")) == set(before)
+
+        even = made("vip")
+        even["palette_pools"][0]["hosts"] = ["vip-0", "vip-1"]
+        place.ansible.forget_requests()
+        place.lay_out({"vip": even}, {"vip-0": {}, "vip-1": {}}, palette_cluster_profiles=versions)
+        ran = place.run("agent")
+        message = ran.message(CHECK, "vip")
+        assert "palette_pools.control-plane has 2 hosts" in message and "Use 1, 3, 5 or 7" in message
+        assert not ran.writes and set(place.clusters("stores")) == set(before)
+    assert not place.fleet.errors
+
+
+def attached(place: Hosts, name: str) -> list[str]:
+    """The uids of the profiles that a cluster has."""
+    found = place.api("stores").get(f"/v1/spectroclusters/{place.clusters('stores')[name]}")
+    return [profile["uid"] for profile in found["spec"]["clusterProfileTemplates"]]

@@ -115,7 +115,8 @@ def _check_free(plane: Plane, record: Document, cluster: Document | None, field:
     if used and (cluster is None or used["uid"] != cluster.uid):
         raise ApiError(
             "ResourceInUse",
-            f"{field}: the edge host {record.name!r} ({record.uid}) is in use by the cluster {used['name']!r}",
+            f"{field}: the edge host {record.name!r} ({record.uid}) is in use by the cluster {used['name']!r}: "
+            "take it out of that one first, or name another host",
             details | {"clusterUid": used["uid"]},
         )
     if used and cluster is not None and any(item["host"] == record.uid for item in machines_of(plane, cluster)):
@@ -139,7 +140,8 @@ def _check_free(plane: Plane, record: Document, cluster: Document | None, field:
         reason = health.get("message") or "its agent has not been heard of"
         raise ApiError(
             "ResourceStateConflict",
-            f"{field}: the edge host {record.name!r} ({record.uid}) is not healthy: {reason}",
+            f"{field}: the edge host {record.name!r} ({record.uid}) is not healthy: {reason}; mend it, or name "
+            "another host",
             details,
         )
 
@@ -155,7 +157,7 @@ def _check_architecture(record: Document, pool: Pool, field: str) -> None:
     if wanted and wanted != has:
         raise invalid(
             f"{field}.hostUid: the edge host {record.name!r} ({record.uid}) is of the architecture {has}, and the pool "
-            f"{pool['name']!r} is for {wanted}",
+            f"{pool['name']!r} is for {wanted}: name another host, or give it a pool of its own",
             field=f"{field}.hostUid",
             value=record.uid,
         )
@@ -266,7 +268,7 @@ def check(plane: Plane, config: Json, pools: list[Pool], attached: list[Attachme
             if entry[key] in taken:
                 raise invalid(
                     f"{where}: {what} {entry[key]!r} is in the cluster twice: in the pools {taken[entry[key]]!r} and "
-                    f"{pool['name']!r}",
+                    f"{pool['name']!r}: take it out of one",
                     field=where,
                     value=entry[key],
                 )
@@ -319,7 +321,7 @@ def check_ranges(config: Json, pools: list[Pool], attached: list[Attachment], wh
     services = edge_values.network(service_text, "services", f"{where}: {place}")
     named = f"the pods' range {pods} and the services' range {services}"
     if pods.overlaps(services):
-        raise invalid(f"{where}: {place}: {named} overlap", field=where, value=str(pods))
+        raise invalid(f"{where}: {place}: {named} overlap; choose ranges that do not", field=where, value=str(pods))
     addresses = [(entry["hostAddress"], f"the host {entry['hostUid']!r}") for pool in pools for entry in pool["hosts"]]
     addresses.append((config.get("controlPlaneEndpoint", {}).get("host", ""), "the control plane endpoint"))
     for text, what in addresses:
@@ -412,7 +414,7 @@ def upgrade_refusal(machines: list[Json], pools: list[Pool], target: str) -> str
         if version_key(newest) > version_key(target):
             return (
                 f"Kubernetes {target} is older than {newest} of the machine {machine['name']!r}, and Kubernetes knows "
-                "no way back"
+                f"no way back: name {newest} or a newer one"
             )
     skipping = {pool["name"] for pool in pools if skips_upgrades(pool)}
     for machine in there:
