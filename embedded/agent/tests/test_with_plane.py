@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import Keys, Maker
+from stock import StockedEngine
 from support import Json, RunningAgent, simulated, until, user_data
+
+from paletteops_agent.config import Configuration, Trust
+from paletteops_agent.engine import Surroundings
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("paletteops_plane") is None, reason="the embedded plane is not installed here"
@@ -38,6 +43,8 @@ class RealPlane:
         command = [sys.executable, "-m", "paletteops_plane", "--listen", self.listen, "--ready-file", str(ready)]
         command += ["--data", str(self.folder / "plane.sqlite"), "--key-file", str(self.folder / "key")]
         command += ["--no-limits", "--speed", "60"]
+        if (self.folder / "content").exists():
+            command += ["--content", str(self.folder / "content")]
         with open(self.folder / "plane.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until(ready.exists, 60, "the plane's start")
@@ -250,6 +257,59 @@ def test_the_life_of_a_cluster(real: RealPlane, hosts: Hosts) -> None:
     real.call("DELETE", f"/v1/spectroclusters/{cluster}")
     until(lambda: not any(hosts.observed(name)["cluster_uid"] for name in ("a", "b", "c")), 40, "all have left")
     until(lambda: real.call("GET", "/v1/edgehosts/a")["status"]["state"] == "ready", 40, "the host is free")
+
+
+def test_a_bundle_that_is_forged_takes_no_host_out_of_service_and_the_upgrade_goes_on_with_a_good_one(
+    tmp_path: Path,
+) -> None:
+    old, new, names = "1.35.4", "1.36.3", ("a", "b")
+    maker = Maker(tmp_path / "content", Keys(tmp_path / "keys"), new)
+    good = maker.make().read_bytes()
+    forged = Maker(tmp_path / "forged", Keys(tmp_path / "others"), new).make().rename(tmp_path / "content/next")
+    forged.rename(tmp_path / f"content/edge-k8s-{new}-{maker.arch}.tar.zst")
+    real = RealPlane(tmp_path)
+    running: list[RunningAgent] = []
+    try:
+        real.project = real.call("POST", "/v1/projects", {"metadata": {"name": "retail"}, "spec": {}})["uid"]
+        token = real.token(defaultProjectUid=real.project)
+        engines = []
+        for name in names:
+            options = simulated(tmp_path, 200.0).options
+            configuration = Configuration("simulated", Trust(maker.keys.public), options)
+            engine = StockedEngine(Surroundings(tmp_path / name, options))
+            engine.put(old)
+            engines.append(engine)
+            agent = RunningAgent(tmp_path / name, user_data(real.url, token, name), configuration, engine=engine)
+            running.append(agent.__enter__())
+        until(lambda: all(real.health(name) == "healthy" for name in names), 30)
+        before = real.profile("1.0.0", old)
+        cluster = real.create([before], cp=["a"], w=["b"])
+        real.healthy(cluster)
+
+        change = {"profiles": [{"uid": real.profile("1.1.0", new), "replaceWithProfile": before}]}
+        real.call("PATCH", f"/v1/spectroclusters/{cluster}/profiles", change)
+
+        def both_are_named() -> bool:
+            events = real.call("GET", f"/v1/events/components/spectrocluster/{cluster}")["items"]
+            told = {event["message"].partition(" ")[0] for event in events if event["reason"] == "SignatureWrong"}
+            return set(names) <= told
+
+        until(both_are_named, 40, "both hosts say what is wrong with the content")
+        assert real.state(cluster) == ("Running", "Unhealthy")
+        assert real.nodes(cluster) == dict.fromkeys(names, (True, False, f"v{old}"))
+        assert not any("drain" in engine.calls for engine in engines)
+
+        # a good one in its place, at once, as a folder is updated
+        (tmp_path / "replacement").write_bytes(good)
+        (tmp_path / "replacement").rename(tmp_path / f"content/edge-k8s-{new}-{maker.arch}.tar.zst")
+        until(lambda: {entry[2] for entry in real.nodes(cluster).values()} == {f"v{new}"}, 60, "the new version")
+        real.healthy(cluster)
+        assert all(engine.versions() == [old, new] for engine in engines)
+        assert "drain" in engines[0].calls
+    finally:
+        for agent in running:
+            agent.__exit__()
+        real.stop()
 
 
 def test_three_control_plane_hosts_and_the_loss_of_the_lead(real: RealPlane, hosts: Hosts) -> None:
