@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What agent mode says to hosts, downloads, tokens and user-data that do not do, and that nothing of them stays.
 
-The machines are folders (see foldermachines.py); the role, the agent and the plane are the real ones. What needs a network or
-a disk of its own is tested on real hosts, end to end.
+The machines are folders (see foldermachines.py); the role, the agent and the plane are the real ones. What needs a
+network or a disk of its own is tested on real hosts, end to end.
 """
 
 from __future__ import annotations
