@@ -83,7 +83,7 @@ def test_bad_content_is_reported_and_leaves_nothing(case: str, tmp_path: Path, p
     contents = Contents(plane, maker.make())
     with agent(tmp_path, plane, keys):
         plane.say(desired("g1", "prepare"))
-        error = until(lambda: plane.observed.get("error"), what=case)
+        error: Any = until(lambda: plane.observed.get("error"), what=case)
         assert (error["reason"], plane.observed["phase"]) == (reason, "failed")
         assert words in error["message"]
         until(lambda: kept(tmp_path) == [] or None, what=kept(tmp_path))
@@ -107,7 +107,7 @@ def test_content_older_than_that_in_use_is_refused(tmp_path: Path, plane: FakePl
         maker.serial = 4
         contents.data, contents.tag = maker.make().read_bytes(), '"older"'
         plane.say(desired("g2", "prepare", uid="host-1", name="other"))
-        error = until(lambda: plane.observed.get("error"))
+        error: Any = until(lambda: plane.observed.get("error"))
         assert error["reason"] == "BundleOlder"
         assert "serial 4, and 5 was already taken over; content.allow_older allows it" in error["message"]
         assert engine.versions() == []
