@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from paletteops_agent.engine import EngineError, Peer, Taint
-from paletteops_agent.engine.kubeadm import certificates, engine, etcd, network, nft, nodes, packs, preflight, traces
+from paletteops_agent.engine.kubeadm import (
+    certificates,
+    engine,
+    etcd,
+    network,
+    nft,
+    nodes,
+    packs,
+    preflight,
+    probe,
+    traces,
+)
 from paletteops_agent.engine.kubeadm.config import may_label_itself
 
 
@@ -251,6 +262,13 @@ def test_commands_that_are_missing_are_named_with_their_package() -> None:
         "the command openssl is missing; install openssl",
         "neither nft nor iptables is there; install nftables",
     ]
+
+
+def test_a_look_at_the_disk_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for root in (tmp_path / "var" / "lib" / "containerd", tmp_path / "there"):
+        assert probe.snapshotter(root) in ("overlayfs", "native")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 def test_netlink_messages_are_read_as_they_are_written() -> None:

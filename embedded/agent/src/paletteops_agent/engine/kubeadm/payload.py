@@ -41,6 +41,8 @@ IMAGES = (
     "pause",
 )
 KEPT_VERSIONS = 2
+# for one image: 100 MB took four minutes on an emulated machine, which is slower than any that people run
+IMPORT_DEADLINE = 900
 NOTE = "payload.json"
 
 
@@ -122,7 +124,7 @@ def import_images(layout: Layout, source: Path, version: str, facts: HostFacts, 
             "--snapshotter",
             facts.snapshotter,
             str(source / "images" / f"{name}.tar"),
-            deadline=300,
+            deadline=IMPORT_DEADLINE,
         )
     present = set(image_names(layout))
     missing = sorted(set(wanted.values()) - present)

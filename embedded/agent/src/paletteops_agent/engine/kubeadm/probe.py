@@ -139,7 +139,11 @@ def nftables() -> bool:
 
 
 def snapshotter(containerd_root: Path) -> str:
-    """``overlayfs`` where an overlay can be mounted on containerd's own disk, ``native`` (copies) otherwise."""
+    """``overlayfs`` where an overlay can be mounted on containerd's own disk, ``native`` (copies) otherwise.
+
+    Nothing stays behind: a host that is looked at before anything is recorded of it is as it was.
+    """
+    made = [folder for folder in (containerd_root, *containerd_root.parents) if not folder.exists()]
     containerd_root.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=".overlay-", dir=containerd_root))
     try:
@@ -154,6 +158,9 @@ def snapshotter(containerd_root: Path) -> str:
         return "overlayfs" if mounted else "native"
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
 
 
 def resolves(name: str) -> bool:
