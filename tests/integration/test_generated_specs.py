@@ -20,6 +20,7 @@ from ansible_collections.paletteops.modes.plugins.module_utils import ratelimit
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import plain, session_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.hosts import Fleet, make_token, register
 from support.plane import RunningPlane
 from support.project import Project, fresh_project
 from support.runs import NO_RATE, Step, Values
@@ -60,9 +61,10 @@ def operate(project: Project, module: str, args: Values, check: bool = False) ->
     return done
 
 
-def live(project: Project, module: str, specs: list[Values]) -> None:
-    """Each of the specifications in turn, for one object."""
+def live(project: Project, module: str, specs: list[Values]) -> list[bool]:
+    """Each of the specifications in turn, for one object; returns whether each changed something."""
     name = f"g-{next(_numbers)}"
+    changed = []
     for spec in specs:
         args = {**spec, "name": name}
         foretold = operate(project, module, args, check=True)
@@ -73,6 +75,8 @@ def live(project: Project, module: str, specs: list[Values]) -> None:
         assert not again["changed"], again["diff"]
         assert again["diff"]["before"] == again["diff"]["after"]
         assert within(done[module], again[module])
+        changed.append(bool(done["changed"]))
+    return changed
 
 
 def within(part: Any, whole: Any) -> bool:
@@ -273,3 +277,74 @@ def test_cluster_profiles(inhabited: Project, specs: list[Values]) -> None:
 @given(data=st.data())
 def test_clusters(inhabited: Project, cloud: str, data: st.DataObject) -> None:
     live(inhabited, "cluster", data.draw(st.lists(clusters(cloud), min_size=1, max_size=2)))
+
+
+# --- clusters of hosts ---
+
+#: What pools of hosts have in common with those of clouds.
+host_pool = st.fixed_dictionaries({}, optional={k: v for k, v in common_pool.items() if k != "skip_k8s_upgrade"})
+host_config = st.fixed_dictionaries(
+    {"vip": st.just("192.0.2.250")},
+    optional={
+        "ssh_keys": st.lists(
+            st.sampled_from(["ssh-ed25519 AAAA one", "ssh-ed25519 AAAA two"]), unique=True, max_size=2
+        ),
+        "ntp_servers": st.lists(st.sampled_from(["ntp-1", "ntp-2"]), unique=True, max_size=2),
+    },
+)
+
+
+@st.composite
+def clusters_of_hosts(draw: st.DrawFn, uids: list[str]) -> list[Values]:
+    """A cluster, and the same with one thing more or other: at least one of the hosts is free at first."""
+    *some, free = draw(st.permutations(uids))
+    number = draw(st.sampled_from([1, 3]))
+    rest = some[number : draw(st.integers(number, len(some)))]
+    cut = draw(st.integers(0, len(rest)))
+    workers = {name: hosts for name, hosts in (("workers", rest[:cut]), ("batch", rest[cut:])) if hosts}
+    spec: Values = {
+        "cloud": "edge-native",
+        "cloud_config": draw(host_config),
+        "profiles": [{"name": "base-edge-native"}],
+        "pools": [
+            {"name": "control", "control_plane": True, "hosts": [{"host": uid} for uid in some[:number]]},
+            *({"name": name, "hosts": hosts, **draw(host_pool)} for name, hosts in workers.items()),
+        ],
+        **draw(st.fixed_dictionaries({}, optional=described)),
+    }
+    *pools, last = spec["pools"]
+    grown = {**last, "hosts": [*last["hosts"], free]} if pools else {"name": "workers", "hosts": [free]}
+    change: Values = draw(
+        st.sampled_from(
+            [
+                {"pools": [*pools, grown] if pools else [last, grown]},
+                {"pools": [*pools, {**last, "additional_labels": {"purpose": "other"}}]},
+                {"cloud_config": {**spec["cloud_config"], "ntp_servers": ["ntp-3"]}},
+                {"tags": {"team": "another"}},
+                {"profiles": [*spec["profiles"], {"name": "platform", "version": "1.x"}]},
+            ]
+        )
+    )
+    return [spec, {**spec, **change}]
+
+
+@pytest.fixture(scope="module")
+def fleet(inhabited: Project) -> Iterator[Fleet]:
+    with Fleet() as running:
+        yield running
+    assert not running.errors
+
+
+@settings(BOUNDED, max_examples=12)
+@given(data=st.data())
+def test_clusters_of_hosts(inhabited: Project, fleet: Fleet, data: st.DataObject) -> None:
+    label = f"h-{next(_numbers)}"
+    secret = make_token(inhabited.tenant, f"{inhabited.name}-{label}", inhabited.uid)
+    hosts = [
+        register(inhabited.plane, secret, f"{label}-{number}", address=f"192.0.2.{11 + number}") for number in range(6)
+    ]
+    fleet.hosts += hosts
+    specs = data.draw(clusters_of_hosts([host.uid for host in hosts]))
+    assert live(inhabited, "cluster", specs) == [True, True]
+    for host in hosts:  # its cluster stays as it is
+        fleet.silent.add(host.uid)
