@@ -209,10 +209,12 @@ class EdgeHost(Resource):
         metadata.setdefault("labels", {})
         uid = raw["metadata"]["uid"]
         self.client.put(f"/v1/edgehosts/{uid}/meta", {"metadata": dict(metadata, uid=uid)})
+        self.run.outdate(self.key())
         self.index().add(dict(host_of(raw), name=after["name"], tags=after.get("tags") or {}))
 
     def delete(self, raw: dict[str, Any]) -> None:
         self.client.delete(f"/v1/edgehosts/{raw['metadata']['uid']}")
+        self.run.outdate(self.key())
 
     def check_absent(self, raw: dict[str, Any]) -> None:
         self._refuse_in_use(raw, "Take it out of its pool, or delete the cluster, first.")
@@ -264,23 +266,35 @@ class EdgeHost(Resource):
             raise PaletteError(f"The {self.title} has not registered yet, so there is nothing to reset. Leave it.")
         if not self.session.check_mode:
             self.client.put(f"/v1/edgehosts/{host['uid']}/reset", None)
+            self.run.outdate(self.key())
         return {"changed": True, self.kind: shown(host)}
 
     def settle(self, uid: str, changed: bool) -> Result:
         return {self.kind: self._wait()} if self.params["wait"] else {}
 
+    def _look(self, interval: float, since: float) -> Host | None:
+        """The host in the look that all who wait in a run share; a new look where that is older than either says."""
+        known = self.run.poll(
+            self.key(), interval, since, lambda names: {host["uid"]: host for host in edge_hosts(self.client)}
+        )
+        found = [host for host in known.values() if host["uid"] == self._uid or host["name"] == self.name]
+        exact = [host for host in found if host["uid"] == self._uid] if self._uid else found
+        return exact[0] if len(exact) == 1 else None
+
     def _wait(self) -> Values:
-        """Waits until the host has registered and is healthy; all who wait in a run share each look."""
+        """Waits until the host has registered and is healthy.
+
+        A look that another task of the run took a moment before will do where it finds the host ready. Else looks come
+        the closer the less has been waited: a host that was just installed is there soon.
+        """
         since, deadline = time.time(), time.time() + int(self.params["wait_timeout"])
         interval = int(self.params["wait_interval"])
+        pause = float(interval)
         said, said_at = "", since
+        host = self._look(interval, 0.0)
         while True:
-            known = self.run.poll(
-                self.key(), interval, since, lambda names: {host["uid"]: host for host in edge_hosts(self.client)}
-            )
-            found = [host for host in known.values() if host["uid"] == self._uid or host["name"] == self.name]
-            exact = [host for host in found if host["uid"] == self._uid] if self._uid else found
-            host = exact[0] if len(exact) == 1 else None
+            if not is_ready(host):
+                host = self._look(pause, since)
             if host is not None and is_ready(host):
                 self.index().add(host)
                 return shown(host)
@@ -295,7 +309,8 @@ class EdgeHost(Resource):
                     "token is valid and for this project.",
                     edge_host=shown(host) if host else {"uid": self._uid, "name": self.name},
                 )
-            time.sleep(min(interval, max(0.05, deadline - time.time())))
+            pause = min(interval, max(1.0, (time.time() - since) / 2))
+            time.sleep(min(pause, max(0.05, deadline - time.time())))
 
 
 def shown(host: Host) -> Values:

@@ -142,6 +142,11 @@ class Run:
             answer: dict[str, Any] = record["answer"]
             return answer
 
+    def outdate(self, key: str) -> None:
+        """What the shared poll last found holds no more: this run has changed something of it."""
+        with self.entry("poll|" + key) as record:
+            record.clear()
+
 
 class Index:
     """The names of one kind of object with their uids, from one bulk call that the tasks of a run share."""

@@ -65,7 +65,7 @@ options:
     type: int
     default: 600
   wait_interval:
-    description: Seconds between two looks. All that wait in a run share each look.
+    description: Seconds between two looks, at most; the first come sooner. All that wait in a run share each look.
     type: int
     default: 5
   purge:

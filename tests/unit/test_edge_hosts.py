@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +369,38 @@ def test_a_host_that_comes_is_known_to_later_tasks(tmp_path: Path) -> None:
     plane.hosts.append(item("u1"))
     assert EdgeHost(waiting).ensure()["edge_host"]["uid"] == "u1"
     assert [host["uid"] for host in index.entries()] == ["u0", "u1"]
+
+
+def test_a_host_that_others_saw_ready_is_not_looked_at_again_until_something_changes(tmp_path: Path) -> None:
+    plane = Plane(item("u1"), item("u2"))
+
+    def waiting(uid: str) -> EdgeHost:
+        return EdgeHost(session(plane, tmp_path, uid=uid, name=None, state="registered", wait=False, wait_interval=60))
+
+    for uid in ("u1", "u2"):
+        assert waiting(uid).ensure()["edge_host"]["uid"] == uid
+    assert len(plane.calls) == 1
+    waiting("u1").delete({"metadata": {"uid": "u1"}})
+    assert waiting("u2").ensure()["edge_host"]["uid"] == "u2"
+    assert [call.rpartition("/")[2] for call in plane.calls] == ["search", "u1", "search"]
+
+
+def test_looks_come_sooner_at_first_and_then_at_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    looks: list[float] = []
+
+    class Late(Plane):
+        def __call__(self, method: str, path: str, **more: Any) -> Any:
+            looks.append(now[0] - 1000)
+            if now[0] >= 1016:
+                self.hosts.append(item("u1"))
+            return super().__call__(method, path, **more)
+
+    limits: Values = {"wait_timeout": 60, "wait_interval": 5}
+    EdgeHost(session(Late(), tmp_path, uid="u1", name=None, state="registered", wait=False, **limits)).ensure()
+    assert looks == [0.0, 1.0, 2.0, 3.0, 4.5, 6.75, 10.125, 15.125, 20.125]
 
 
 def test_machines_leave_before_pools_change_and_control_planes_one_by_one(tmp_path: Path) -> None:
