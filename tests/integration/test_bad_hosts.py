@@ -8,6 +8,7 @@ network or a disk of its own is tested on real hosts, end to end.
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -348,6 +349,7 @@ def test_a_token_that_the_plane_refuses_is_said_by_the_agent_and_another_one_men
     bad = run(place, {**given, "palette_agent_checksum": "0" * 64})
     assert "Correct palette_agent_checksum" in bad.message("The agent was installed", "lone")
     assert programs(machine) == before and "opt/spectrocloud/bin/palette-agent" in before
+    assert json.loads(machine.files()["var/lib/paletteops/agent.json"]) == {"plane": place.plane.url}
     assert place.records() == {"lone": "ready"}
     assert run(place, given).fine().changed["lone"] > 0
 
