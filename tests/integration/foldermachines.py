@@ -15,9 +15,12 @@ import os
 import shlex
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Values = dict[str, Any]
 
@@ -83,6 +86,13 @@ tries=0
 while [ "$(wc -l </var/log/agent)" -lt 2 ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
 tail -n 12 /var/log/agent
 """
+
+
+def needed() -> None:
+    """Skips a test where the kernel does not let a user make the namespaces."""
+    namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--uts", "--net", "true"]
+    if subprocess.run(namespaces, capture_output=True, check=False).returncode:
+        pytest.skip("machines of folders need a kernel that lets users make namespaces")
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foldermachines import OF_THIS_MACHINE, Machine
+from foldermachines import OF_THIS_MACHINE, Machine, needed
 from support.collection import REPOSITORY
 from support.hosts import make_token, register, until
 from support.plane import RunningPlane
@@ -219,6 +219,7 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(dist: Path, digest: str, downloads: Downloads, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
+    needed()
     folder = tmp_path_factory.mktemp("tried")
     values = {"{url}": downloads.url, "{digest}": digest}
 
@@ -304,6 +305,7 @@ def place(planes: Callable[..., RunningPlane], tmp_path: Path) -> Hosts:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
+    needed()
     made = Machine("lone", tmp_path)
     yield made
     made.close()
