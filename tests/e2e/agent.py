@@ -347,17 +347,16 @@ def full(run: Run, minor: bool) -> None:
         run.plane.start()
         run.unchanged("site")
 
-    with step(run.hosts, "an upgrade to content that is cut off"):
-        with run.content.broken(VERSIONS[1]):
-            site.alpha_profile = "1.0.1"
-            site.write()
-            said = run.playbook("upgrade", "-e", "palette_unhealthy_timeout=20", expect=2)
-            expect_said(said, "alpha", payload.NAME, VERSIONS[1], "BundleTruncated")
-            nodes = run.nodes(lead)
-            if any(node["spec"].get("unschedulable") for node in nodes.values()):
-                raise Failure("a node was taken out of service for content that cannot be used")
-            if not run.ready(lead, [host.name for host in alpha], VERSIONS[0]):
-                raise Failure("not all nodes go on with the version that they had")
+    with step(run.hosts, "an upgrade to content that is cut off"), run.content.broken(VERSIONS[1]):
+        site.alpha_profile = "1.0.1"
+        site.write()
+        said = run.playbook("upgrade", "-e", "palette_unhealthy_timeout=20", expect=2)
+        expect_said(said, "alpha", payload.NAME, VERSIONS[1], "BundleTruncated")
+        nodes = run.nodes(lead)
+        if any(node["spec"].get("unschedulable") for node in nodes.values()):
+            raise Failure("a node was taken out of service for content that cannot be used")
+        if not run.ready(lead, [host.name for host in alpha], VERSIONS[0]):
+            raise Failure("not all nodes go on with the version that they had")
     with step(run.hosts, "an upgrade under a client"), workload.Client(run, lead) as client:
         run.playbook("upgrade", timeout=1800)
         names = [host.name for host in alpha]
