@@ -19,8 +19,9 @@ from support import FakePlane, RunningAgent, desired, refusal, simulated, until,
 from paletteops_agent import content, hostinfo, identity
 from paletteops_agent.config import Configuration, Trust
 from paletteops_agent.paths import Paths
+from paletteops_agent.plane_client import make_plane
 from paletteops_agent.reconcile import SiteError
-from paletteops_agent.service import Agent, make_plane
+from paletteops_agent.service import Agent
 from paletteops_agent.userdata import parse
 
 

@@ -74,7 +74,8 @@ CHANGES: dict[str, tuple[str, Callable[[Maker], Any], str]] = {
     "other architecture": ("ArchitectureWrong", lambda m: setattr(m, "arch", "riscv64"), "is for riscv64"),
     "other version": ("BundleUnexpected", lambda m: setattr(m, "version", "1.36.1"), "edge-k8s 1.35.4 was asked for"),
     "other pack": ("BundleUnexpected", lambda m: setattr(m, "name", "edge-rke2"), "this is edge-rke2"),
-    "other format": ("BundleRefused", lambda m: m.manifest.update(format=2), "format is 2; known is 1"),
+    "other format": ("FormatUnknown", lambda m: m.manifest.update(format=2), "format is 2; this agent knows 1"),
+    "endless serial": ("BundleRefused", lambda m: m.manifest.update(serial=float("inf")), "the serial is inf"),
     "no members": ("BundleRefused", lambda m: m.manifest.update(members=None), "does not hold what it should"),
     "version of a path": ("BundleRefused", lambda m: m.manifest.update(version="../1"), "no name or version"),
     "wrong hash": ("HashWrong", lambda m: m.listed.update({"bin/kubelet": {"sha256": "0" * 64}}), "bin/kubelet"),
@@ -175,7 +176,9 @@ def test_a_truncated_file(share: float, maker: Maker, target: Path, keys: Keys) 
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     message = refused("BundleTruncated", path, target, keys)
-    assert "ends before its content does" in message
+    assert message.startswith(f"{path.name}: the bundle ends before its content does")
+    assert "zstd says: " in message or not share, message
+    assert message.endswith("copy it anew from where it is whole")
 
 
 def test_a_truncated_archive(maker: Maker, target: Path, keys: Keys) -> None:
@@ -202,6 +205,17 @@ def test_what_is_no_bundle(data: bytes, tmp_path: Path, target: Path, keys: Keys
     with pytest.raises(ContentError):
         unpack(path, target, keys)
     assert os.listdir(target) == []
+
+
+@pytest.mark.parametrize("size", [b"-0000000001\0", b"+0000000001\0", b"0000000_001\0", b"           \0"])
+def test_the_size_in_a_header_is_digits_alone(size: bytes, tmp_path: Path, target: Path, keys: Keys) -> None:
+    """A size below nothing would read all that follows, before any signature is looked at."""
+    header = bytearray(entry("bundle.json")[0].tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = size
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    path = tmp_path / "signed-by-nobody.tar.zst"
+    path.write_bytes(compress(bytes(header) + b"\0" * (1 << 20)))
+    assert "a header of the archive cannot be read" in refused("BundleDamaged", path, target, keys)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, target: Path, keys: Keys, maker: Maker) -> None:

@@ -70,6 +70,14 @@ class Machine:
         }
 
 
+def with_configuration(content: str) -> str:
+    file = {"path": "/etc/spectro/paletteops-agent.yaml", "content": content}
+    stages = {"boot": [{"files": [file]}]}
+    return "#cloud-config\n" + json.dumps(
+        {**json.loads(user_data("plane.example").partition("\n")[2]), "stages": stages}
+    )
+
+
 def with_engine(text: str, **stages_of: Any) -> str:
     content = json.loads(text.partition("\n")[2])
     engine = {"path": "/etc/spectro/paletteops-agent.yaml", "content": "engine: simulated\n"}
@@ -250,6 +258,9 @@ def test_sources_that_do_not_do(source: str, said: str, machine: Machine) -> Non
         ("#cloud-config\nstylus: {}", "stylus.site.paletteEndpoint is missing"),
         ("#cloud-config\nstages: {boot: [{users: {}}]}", "stages.boot[0].users is not supported"),
         ("\xff\xfe", "first line must be #cloud-config"),
+        (user_data("plane.example", caCerts=["bm9uc2Vuc2U="]), "stylus.site.caCerts[0] holds no certificate"),
+        (with_configuration("engine: docker"), "engine is 'docker'; allowed are kubeadm, simulated"),
+        (with_configuration("content: {public_key: mine}"), "content.public_key must be a public key in PEM form"),
     ],
 )
 def test_user_data_that_does_not_do_stops_before_anything(text: str, said: str, machine: Machine) -> None:

@@ -118,7 +118,7 @@ def test_a_bundle_that_is_not_trusted_leaves_a_running_member_until_it_is_replac
     host.plane.say(wanted("g2", NEW))
     report = host.failed("SignatureWrong")
     assert (report["phase"], report["generation"]) == ("running", "g1")
-    assert report["error"]["message"].startswith(f"edge-k8s {NEW} cannot be used, and is tried again: ")
+    assert report["error"]["message"].startswith(f"edge-k8s-{NEW}-")
     first = len(host.plane.requests)
     tries = host.asked()
     until(lambda: host.asked() >= tries + 2)

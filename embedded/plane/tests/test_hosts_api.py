@@ -230,6 +230,8 @@ def test_what_happens_on_a_host_is_an_event_of_it(agents: list[Agent], project: 
     assert [event["reason"] for event in events] == ["ContentImported", "Registered"]
     assert code(agents[0].own("POST", "events", [{**told[0], "severity": "Odd"}])) == (422, "InvalidValue")
     assert code(agents[0].own("POST", "events", told * 101)) == (422, "InvalidValue")
+    for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert code(agents[0].own("POST", "events", [{**told[0], "at": moment}])) == (422, "InvalidValue")
 
 
 # Join material

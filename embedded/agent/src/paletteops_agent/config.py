@@ -40,13 +40,20 @@ class Configuration:
 def read(path: Path) -> Configuration:
     """The configuration; the defaults where there is no file."""
     try:
-        text = path.read_text("utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return Configuration()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    return parse(path, data)
+
+
+def parse(path: Path, data: bytes) -> Configuration:
+    """The configuration that a file of this content holds."""
     try:
-        content = yaml.safe_load(text) or {}
+        content = yaml.safe_load(data.decode("utf-8")) or {}
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8 text") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict):

@@ -47,6 +47,20 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _MODES = ("0644", "0755", "0444", "0555", "0600", "0700")
 
 
+_ANEW = "build the bundle anew, or copy it anew from where it is whole"
+#: by a reason, what to do about it, where the message does not say it
+_WAYS_OUT = {
+    "BundleTruncated": _ANEW,
+    "BundleDamaged": _ANEW,
+    "BundleRefused": _ANEW,
+    "SizeWrong": _ANEW,
+    "HashWrong": _ANEW,
+    "BundleUnsigned": "sign it, or set content.allow_unsigned in the agent's configuration",
+    "SignatureWrong": "take the bundle as it was published, or set content.public_key in the agent's configuration to"
+    " the key of its signer",
+}
+
+
 class ContentError(Exception):
     """Why a bundle is not used. ``reason`` is one CamelCase word."""
 
@@ -126,6 +140,10 @@ def unpack(
         os.replace(staging, final)
         files.sync_folder(target)
         return Unpacked(final, bundle)
+    except ContentError as error:
+        way_out = _WAYS_OUT.get(error.reason)
+        message = f"{path.name}: {error.message}" + (f"; {way_out}" if way_out else "")
+        raise ContentError(error.reason, message) from None
     except OSError as error:
         raise _disk_error(error, target) from None
     finally:
@@ -196,8 +214,7 @@ class _Stream:
         if header[257:262] != b"ustar":
             raise ContentError("BundleDamaged", "this is no tar archive of the ustar form")
         try:
-            stated = int(header[148:156].rstrip(b" \0") or b"0", 8)
-            size = int(header[124:136].rstrip(b" \0") or b"0", 8)
+            stated, size = _octal(header[148:156]), _octal(header[124:136])
             name = header[:100].split(b"\0")[0].decode("utf-8")
             prefix = header[345:500].split(b"\0")[0].decode("utf-8") if header[263:265] == b"00" else ""
         except (ValueError, UnicodeDecodeError):
@@ -213,6 +230,14 @@ class _Stream:
 
     def padding(self, size: int) -> None:
         self.exactly(-size % _BLOCK)
+
+
+def _octal(field: bytes) -> int:
+    """A number of a header; ValueError for what ``int`` would take besides digits, a sign above all."""
+    digits = field.rstrip(b" \0")
+    if not digits.isdigit():
+        raise ValueError
+    return int(digits, 8)
 
 
 @contextlib.contextmanager
@@ -231,7 +256,7 @@ def _decompressed(path: Path) -> Iterator[_Stream]:
             if process.wait(timeout=60) != 0:
                 raise ContentError("BundleDamaged", f"zstd says: {_said(process.stderr)}")
         except ContentError as error:
-            if error.reason == "BundleTruncated" and process.poll() not in (None, 0):
+            if error.reason == "BundleTruncated" and _failed(process):
                 raise ContentError("BundleTruncated", f"{error.message}; zstd says: {_said(process.stderr)}") from None
             raise
         finally:
@@ -239,6 +264,14 @@ def _decompressed(path: Path) -> Iterator[_Stream]:
             process.stdout.close()
             process.stderr.close()
             process.wait()
+
+
+def _failed(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process whose output has ended failed; one that still writes did not."""
+    try:
+        return process.wait(timeout=5) != 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _said(pipe: Any) -> str:
@@ -293,14 +326,17 @@ def _manifest(text: bytes) -> tuple[Bundle, list[_Member]]:
     try:
         content = json.loads(text)
         if content["format"] != FORMAT:
-            raise ContentError("BundleRefused", f"the bundle's format is {content['format']!r}; known is {FORMAT}")
+            raise ContentError(
+                "FormatUnknown",
+                f"the bundle's format is {content['format']!r}; this agent knows {FORMAT}, a newer one more",
+            )
         members = [_member(name, entry) for name, entry in content["members"].items()]
         images = content.get("kubernetes", {}).get("images", {})
         bundle = Bundle(
             name=_word(content["name"]),
             version=_word(content["version"]),
             architecture=_word(content["architecture"]),
-            serial=int(content.get("serial", 0)),
+            serial=_serial(content.get("serial", 0)),
             images={str(name): str(reference) for name, reference in images.items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -313,6 +349,12 @@ def _manifest(text: bytes) -> tuple[Bundle, list[_Member]]:
 def _word(value: Any) -> str:
     if not isinstance(value, str) or not _SEGMENT.fullmatch(value):
         raise ValueError(f"{value!r} is no name or version")
+    return value
+
+
+def _serial(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"the serial is {value!r}")
     return value
 
 
@@ -340,7 +382,8 @@ def _accept(
     """Whether this bundle is for this host, and now."""
     if bundle.architecture != architecture:
         raise ContentError(
-            "ArchitectureWrong", f"the bundle is for {bundle.architecture}, and this host is {architecture}"
+            "ArchitectureWrong",
+            f"the bundle is for {bundle.architecture}, and this host is {architecture}: take the one for that",
         )
     if expected is not None and (bundle.name, bundle.version) != expected:
         raise ContentError(

@@ -25,6 +25,7 @@ from . import __version__, config, content, files, hostinfo, identity, stages, u
 from .engine import EngineError, Surroundings, make_engine
 from .journal import Journal
 from .paths import INIT_UNIT, SLICE, STAGE_UNITS, START_UNIT, Paths
+from .plane_client import make_plane
 from .service import AlreadyRunning, only_one
 
 log = logging.getLogger("palette-agent")
@@ -239,14 +240,23 @@ def _user_data(paths: Paths, config_file: Path | None, problems: list[str]) -> t
         text = path.read_text("utf-8")
         data = userdata.parse(text)
         userdata.require_central(data)
+        _can_start(paths, data)
         return data, text
     except OSError as error:
         problems.append(f"user-data {path} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         problems.append(f"user-data {path} is not UTF-8 text")
-    except userdata.UserDataError as error:
+    except (userdata.UserDataError, config.ConfigurationError, ValueError) as error:
         problems.append(f"{path}: {error}")
     return None, ""
+
+
+def _can_start(paths: Paths, data: userdata.UserData) -> None:
+    """Refuse what an agent would refuse at its start, where nobody looks; ValueError, ConfigurationError."""
+    make_plane(data)
+    brought = stages.brings(data, f"/{paths.configuration.relative_to(paths.root)}")
+    if brought is not None:
+        config.parse(paths.configuration, brought)
 
 
 def _findings(paths: Paths) -> list[str]:

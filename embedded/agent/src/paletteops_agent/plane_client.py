@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import ipaddress
 import json
+import os
 import random
 import select
 import socket
@@ -19,10 +20,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from . import __version__
+
+if TYPE_CHECKING:
+    from .userdata import UserData
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -107,6 +111,24 @@ class Plane:
         """The proxy's URL, or nothing where the plane is reached directly."""
         given = self.https_proxy if self.secure else self.http_proxy
         return "" if not given or bypasses(self.host, self.no_proxy) else given
+
+
+def make_plane(data: UserData) -> Plane:
+    """How user-data, and the environment where user-data names no proxy, say that the plane is reached."""
+
+    def proxy(key: str, variable: str) -> str:
+        return str(
+            data.get(f"site.network.{key}") or os.environ.get(variable) or os.environ.get(variable.lower()) or ""
+        )
+
+    return Plane(
+        endpoint=data.endpoint,
+        ca_certificates=[str(one) for one in data.get("site.caCerts", [])],
+        verify=not data.get("site.insecureSkipVerify", False),
+        http_proxy=proxy("httpProxy", "HTTP_PROXY"),
+        https_proxy=proxy("httpsProxy", "HTTPS_PROXY"),
+        no_proxy=proxy("noProxy", "NO_PROXY"),
+    )
 
 
 def make_context(ca_certificates: Sequence[str], verify: bool) -> ssl.SSLContext:

@@ -84,8 +84,7 @@ class Payloads:
             ready = content.unpack(file, host.content, host.trust, host.architecture, self._in_use, expected, report)
         except content.ContentError as error:
             self._site.used(file, good=error.reason == "DiskFull")
-            message = f"{pack} {version} cannot be used, and is tried again: {error.message}"
-            raise content.ContentError(error.reason, message) from None
+            raise
         self._site.used(file, good=True)
         return ready
 

@@ -27,7 +27,7 @@ from .engine import Engine, Surroundings, make_engine
 from .hostsettings import HostSettings
 from .journal import Journal
 from .paths import Paths
-from .plane_client import Plane
+from .plane_client import Plane, make_plane
 from .reconcile import IDLE_PAUSE, Host, Reconciler
 from .userdata import UserData, require_central
 
@@ -213,24 +213,6 @@ def simulated_address(uid: str) -> str:
     """An address of its own for a host that shares its machine with others; of the shared range 100.64.0.0/10."""
     number = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") % (1 << 22)
     return str(ipaddress.IPv4Address("100.64.0.0") + number)
-
-
-def make_plane(data: UserData) -> Plane:
-    """How user-data, and the environment where user-data names no proxy, say that the plane is reached."""
-
-    def proxy(key: str, variable: str) -> str:
-        return str(
-            data.get(f"site.network.{key}") or os.environ.get(variable) or os.environ.get(variable.lower()) or ""
-        )
-
-    return Plane(
-        endpoint=data.endpoint,
-        ca_certificates=[str(one) for one in data.get("site.caCerts", [])],
-        verify=not data.get("site.insecureSkipVerify", False),
-        http_proxy=proxy("httpProxy", "HTTP_PROXY"),
-        https_proxy=proxy("httpsProxy", "HTTPS_PROXY"),
-        no_proxy=proxy("noProxy", "NO_PROXY"),
-    )
 
 
 @contextmanager

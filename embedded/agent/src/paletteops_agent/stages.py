@@ -158,18 +158,30 @@ def _step(step: Mapping[str, Any], paths: Paths, traces: Traces) -> None:
 
 def _file(file: Mapping[str, Any], paths: Paths, traces: Traces) -> None:
     path = paths.below(str(file["path"]))
-    content = str(file.get("content") or "").encode()
-    if file.get("encoding"):
-        try:
-            content = base64.b64decode(content, validate=False)
-        except binascii.Error as error:
-            raise ValueError(f"the content of {file['path']} is no base64: {error}") from None
+    content = _content(file)
     mode = permissions(file.get("permissions"), 0o644)
     traces.folder(path.parent)
     if not files.is_same(path, content, mode):
         traces.file(path)
         files.write(path, content, mode)
     _own(path, file, paths)
+
+
+def _content(file: Mapping[str, Any]) -> bytes:
+    content = str(file.get("content") or "").encode()
+    if not file.get("encoding"):
+        return content
+    try:
+        return base64.b64decode(content, validate=False)
+    except binascii.Error as error:
+        raise ValueError(f"the content of {file['path']} is no base64: {error}") from None
+
+
+def brings(data: UserData, path: str) -> bytes | None:
+    """What stages write to a file, whatever their conditions say; None where they do not."""
+    steps = [step for stage in STAGE_NAMES for step in data.steps(stage)]
+    found = [file for step in steps for file in step.get("files") or [] if file.get("path") == path]
+    return _content(found[-1]) if found else None
 
 
 def _own(path: Path, entry: Mapping[str, Any], paths: Paths) -> None:

@@ -255,6 +255,52 @@ def test_mounts_are_taken_from_the_deepest_up_and_the_folder_itself_is_not() -> 
     assert traces.mounts_below(["/var/lib/kubelet"], table) == ["/var/lib/kubelet/a/b c", "/var/lib/kubelet/a"]
 
 
+@pytest.mark.parametrize(
+    ("before", "goes"),
+    [
+        ({"apparmor": ["lsb_release"]}, True),
+        ({"apparmor": ["cri-containerd.apparmor.d", "lsb_release"]}, False),
+        # a record of an agent that did not look
+        ({}, False),
+    ],
+)
+def test_the_profile_of_containers_goes_when_it_came_with_them(
+    tmp_path: Path, before: dict[str, Any], goes: bool
+) -> None:
+    loaded = ["cri-containerd.apparmor.d (enforce)", "lsb_release (enforce)", "a name (of a kind) (complain)"]
+    (tmp_path / "profiles").write_text("\n".join(loaded) + "\n")
+    assert traces.profiles(tmp_path) == {"cri-containerd.apparmor.d", "lsb_release", "a name (of a kind)"}
+    traces.clean_profiles(before, tmp_path)
+    asked = tmp_path / ".remove"
+    assert (asked.read_text() if asked.exists() else "") == ("cri-containerd.apparmor.d" if goes else "")
+
+
+def test_processes_under_a_profile_are_seen(tmp_path: Path) -> None:
+    for number, label in ((1, "unconfined"), (20, "cri-containerd.apparmor.d (enforce)")):
+        (tmp_path / str(number) / "attr").mkdir(parents=True)
+        (tmp_path / str(number) / "attr" / "current").write_text(f"{label}\n")
+    assert traces.confined("cri-containerd.apparmor.d", tmp_path)
+    assert not traces.confined("docker-default", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sysctls", "present", "left", "came"),
+    [
+        ({}, [traces.BRIDGE_SETTING], set(), True),
+        # a bridge that did without it may do so again; one that came since may need it
+        ({}, [traces.BRIDGE_SETTING], {"virbr0"}, True),
+        ({}, [traces.BRIDGE_SETTING], {"virbr0", "docker0"}, False),
+        ({traces.BRIDGE_SETTING: "0"}, [traces.BRIDGE_SETTING], set(), False),
+        ({}, [], set(), False),
+    ],
+)
+def test_the_filter_of_bridges_goes_when_it_came_with_the_cluster(
+    sysctls: dict[str, str], present: list[str], left: set[str], came: bool
+) -> None:
+    before = {"sysctls": sysctls, "interfaces": ["eth0", "lo", "virbr0"]}
+    assert traces.filter_came(before, present, left) is came
+
+
 def test_commands_that_are_missing_are_named_with_their_package() -> None:
     assert preflight.missing_commands([*preflight.COMMANDS, "nft"]) == []
     found = preflight.missing_commands([name for name in preflight.COMMANDS if name != "openssl"])

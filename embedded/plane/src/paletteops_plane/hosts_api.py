@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -68,6 +68,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is in no year from 1 to 9999") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class Problem(_Open):
     """What keeps a host from its desired state; it stays until it works."""
 
@@ -102,7 +112,7 @@ class PackState(_Open):
 
 class Certificate(_Open):
     name: Name
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
 class Etcd(_Open):
@@ -135,7 +145,7 @@ class Observed(_Open):
 
 
 class HostEvent(_Strict):
-    at: AwareDatetime
+    at: Moment
     reason: Annotated[str, Field(min_length=1, max_length=128)]
     message: Annotated[str, Field(max_length=4096)]
     severity: Literal["Normal", "Error"] = "Normal"
@@ -148,7 +158,7 @@ class Material(_Strict):
     token: Annotated[str, Field(min_length=1, repr=False)]
     ca_cert_hashes: Annotated[list[str], Field(min_length=1)]
     certificate_key: Annotated[str | None, Field(repr=False)] = None
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
 class Kubeconfig(_Strict):
@@ -247,8 +257,7 @@ def routes(plane: Plane) -> APIRouter:
         """What happened on the host; shown as events of it and of its cluster."""
         with _turn(plane, request, uid) as host:
             for event in told:
-                at = event.at.astimezone(UTC)
-                hosts.add_host_event(plane, host, at, event.reason, event.message, event.severity)
+                hosts.add_host_event(plane, host, event.at, event.reason, event.message, event.severity)
 
     @router.put("/join/{member_uid}", status_code=204)
     async def give_join(request: Request, uid: str, member_uid: str, material: Material) -> None:
