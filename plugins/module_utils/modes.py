@@ -334,7 +334,8 @@ def check_cluster(variables: dict[str, Any]) -> list[Finding]:
             )
         cloud = mode.cloud or values.get("cloud")
         if cloud in clouds.CLOUDS and bool(clouds.of(cloud).members) == bool(mode.cloud):
-            findings += _cloud_findings(cloud, _addressed(values) if mode.cloud else values)
+            found = _cloud_findings(cloud, _addressed(values) if mode.cloud else values)
+            findings += [_as_written(finding, values) for finding in found] if mode.cloud else found
         elif cloud in clouds.CLOUDS:
             findings.append(
                 Finding(
@@ -347,10 +348,26 @@ def check_cluster(variables: dict[str, Any]) -> list[Finding]:
     return findings
 
 
+#: Options of the cloud config that are variables of their own where hosts are brought.
+_OWN = ("vip", "endpoint", "two_node")
+
+
 def _addressed(values: Values) -> Values:
     """The variables with those of hosts where the options have them: in the cloud config."""
-    own = {name: values[name] for name in ("vip", "endpoint", "two_node") if values.get(name) is not None}
+    own = {name: values[name] for name in _OWN if values.get(name) is not None}
     return dict(values, cloud_config=dict(values.get("cloud_config") or {}, **own))
+
+
+def _as_written(finding: Finding, values: Values) -> Finding:
+    """A finding in the names of the variables that clusters of hosts have, unless the cloud config was written."""
+    for name in _OWN:
+        if name not in (values.get("cloud_config") or {}):
+            inner = f"cloud_config.{name}"
+            rule = finding.rule.replace(PREFIX + inner, PREFIX + name).replace(inner, PREFIX + name)
+            if rule != finding.rule and finding.rule.startswith(PREFIX + inner):
+                finding = dataclasses.replace(finding, variable=PREFIX + name)
+            finding = dataclasses.replace(finding, rule=rule)
+    return finding
 
 
 def _unknown(name: str) -> Finding:

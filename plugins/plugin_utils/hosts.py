@@ -108,6 +108,8 @@ def misplaced(
                 f"The host '{host}' belongs to no cluster: no {PREFIX}pools names it. Name it in a pool, or set "
                 f"{PREFIX}mode and {PREFIX}project of it to register a spare host."
             )
+        if host in seen:
+            wrong += [f"{host}: {sentence}" for sentence in _uid_findings(found[host]["uid"])]
     for cluster, variables in clusters.items():
         if cluster not in seen or variables.get(PREFIX + "mode") not in EDGE:
             continue
@@ -118,6 +120,13 @@ def misplaced(
                 f"but not in the group {HOSTS}. Put it there."
                 for name in strangers
             ]
+        vip = str(variables.get(PREFIX + "vip") or "")
+        wrong += [
+            f"{PREFIX}vip of the cluster '{cluster}' is {vip}, and that is the address of its host '{host}'. "
+            "Take a free address of their network."
+            for host, place in found.items()
+            if place["cluster"] == cluster and vip and vip == str(hosts[host].get("ansible_host") or "")
+        ]
         lost = [host for host, place in found.items() if place["cluster"] == cluster and host not in seen]
         if lost and unseen:
             wrong.append(
@@ -239,14 +248,18 @@ def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
+def _uid_findings(number: str) -> list[str]:
+    if UID.fullmatch(number):
+        return []
+    return [
+        f"The host's UID would be '{number}', and a UID has 1 to 128 letters, digits, - and _. Set {PREFIX}host_uid."
+    ]
+
+
 def _said(wants: Mapping[str, Any]) -> Iterator[Finding]:
     """What the role was told of the host."""
-    if not UID.fullmatch(wants["uid"]):
-        yield (
-            "uid",
-            f"The host's UID would be '{wants['uid']}', and a UID has 1 to 128 letters, digits, - and _. "
-            f"Set {PREFIX}host_uid.",
-        )
+    for sentence in _uid_findings(wants["uid"]):
+        yield "uid", sentence
     mode = _dig(wants["user_data"], "stylus", "managementMode")
     if mode not in (None, "central"):
         yield (

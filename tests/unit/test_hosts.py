@@ -104,6 +104,25 @@ def test_a_host_of_no_cluster_says_what_it_is_for() -> None:
     assert wrong("store a b c d", machines={**MACHINES, "d": {"palette_mode": "agent"}}) == []
 
 
+def test_a_vip_that_is_the_address_of_a_host_of_the_cluster_is_named() -> None:
+    machines = {**MACHINES, "a": {"ansible_host": "192.0.2.9"}, "d": {"palette_mode": "agent"}}
+    clusters = {"store": {**STORE, "palette_vip": "192.0.2.9"}}
+    (sentence,) = wrong("store a b c d", clusters=clusters, machines=machines)
+    assert "'store' is 192.0.2.9" in sentence and "'a'" in sentence and "free address" in sentence
+    # other sites may have the same addresses
+    machines = {**MACHINES, "d": {"palette_mode": "agent", "ansible_host": "192.0.2.9"}}
+    assert wrong("store a b c d", clusters=clusters, machines=machines) == []
+
+
+def test_a_name_that_is_no_uid_is_named() -> None:
+    machines = {**MACHINES, "d.example": {"palette_mode": "agent"}}
+    (sentence,) = wrong("store a b c d.example", machines=machines)
+    assert "would be 'd.example'" in sentence and "palette_host_uid" in sentence
+    assert wrong("store a b c", machines=machines) == []
+    machines["d.example"] = {"palette_mode": "agent", "palette_host_uid": "d"}
+    assert wrong("store a b c d.example", machines=machines) == []
+
+
 def test_a_host_outside_the_group_is_named() -> None:
     pools = [*STORE["palette_pools"], {"name": "more", "hosts": ["elsewhere"]}]
     (sentence,) = wrong("store a b c", clusters={"store": {**STORE, "palette_pools": pools}})
