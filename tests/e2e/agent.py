@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Agent mode, end to end, on real hosts: the playbooks over SSH, an embedded plane, clusters by kubeadm.
 
-`agent.py [--short | --minor]`. Short: one host: install, a cluster of one, a pod, uninstall, and the host is as before.
-Minor: the second cluster begins a minor version below, and is upgraded over it (a third bundle to build). Needs root
-and Debian; installs what it needs. Everything is removed at the end; of a run that fails, logs are kept in
-.cache/logs/e2e.
+`agent.py [--short | [--second] [--minor]]`. Short: one host: install, a cluster of one, a pod, uninstall, and the host
+is as before. Second: the second of two clusters alone. Minor: it begins a minor version below, and is upgraded over it
+(a third bundle to build). Needs root and Debian; installs what it needs. Everything is removed at the end; of a run
+that fails, logs are kept in .cache/logs/e2e.
 """
 
 from __future__ import annotations
@@ -305,14 +305,26 @@ def left_as_before(run: Run, host: Host, before: footprint.Footprint, packages: 
     run.hosts.say(f"{host.name} is as it was before")
 
 
-def full(run: Run, minor: bool) -> None:
-    """Two clusters through what happens to clusters; with ``minor`` the second begins a minor version below."""
-    hosts = {host.name: host for host in run.hosts}
-    before = {host.name: footprint.take(host) for host in run.hosts}
-    alpha, beta = list(hosts.values())[:4], list(hosts.values())[4:7]
-    lead, *workers = alpha
-    site = Site(run, alpha[:3])
+def full(run: Run, minor: bool, first: bool = True) -> None:
+    """Two clusters through what happens to clusters, or the second alone."""
+    hosts = list(run.hosts)
+    before = {host.name: footprint.take(host) for host in hosts}
+    site = Site(run, hosts[:3] if first else [])
+    if first:
+        first_cluster(run, site, hosts[:4])
+    second_cluster(run, site, hosts[-3:], before, minor)
+    for name in ("site", "scale", "upgrade"):
+        run.unchanged(name)
+    with step(run.hosts, "teardown and uninstall"):
+        more = {"palette_agent_uninstall": True}
+        run.playbook("teardown", "-e", "palette_confirm_teardown=all", "-e", json.dumps(more), timeout=1800)
+        for host in hosts:
+            left_as_before(run, host, before[host.name], packages=True)
 
+
+def first_cluster(run: Run, site: Site, alpha: Sequence[Host]) -> None:
+    """One control plane and two workers, then three."""
+    lead, *workers = alpha
     with step(run.hosts, "a cluster of one control plane and two workers"):
         site.write()
         run.playbook("site")
@@ -327,7 +339,7 @@ def full(run: Run, minor: bool) -> None:
     run.unchanged("site")
 
     with step(run.hosts, "a worker is added"):
-        site.alpha = alpha
+        site.alpha = list(alpha)
         site.write()
         run.playbook("scale")
     wait_until("four nodes are ready", 90, lambda: run.ready(lead, [host.name for host in alpha], VERSIONS[0]))
@@ -366,7 +378,7 @@ def full(run: Run, minor: bool) -> None:
         raise Failure(f"{len(client.failures)} of {client.calls} calls failed: {client.failures[:5]}")
 
     with step(run.hosts, "scale down"):
-        site.alpha = alpha[:3]
+        site.alpha = list(alpha[:3])
         site.write()
         run.playbook("scale")
         wait_until("three nodes are left", 60, lambda: run.ready(lead, [host.name for host in alpha[:3]]), 1)
@@ -394,10 +406,15 @@ def full(run: Run, minor: bool) -> None:
             host.run(["rm", "/etc/patched"])
         wait_until("all nodes are ready", 120, lambda: run.ready(lead, [host.name for host in alpha[:3]]), 1)
 
-    site.beta = beta
+
+def second_cluster(
+    run: Run, site: Site, beta: Sequence[Host], before: Mapping[str, footprint.Footprint], minor: bool
+) -> None:
+    """Three control planes behind a VIP; with ``minor`` they begin a minor version below and are upgraded over it."""
+    site.beta = list(beta)
     if minor:
         site.beta_profile = "0.9.0"
-    refused(run, site, {host: before[host.name] for host in beta})
+    refused(run, site, beta, before)
     with step(run.hosts, "a cluster of three control-plane hosts behind a VIP"):
         run.playbook("site", timeout=1800)
         names = [host.name for host in beta]
@@ -417,24 +434,15 @@ def full(run: Run, minor: bool) -> None:
             raise Failure(f"{holder.name} came back without what was made while it was away")
     if minor:
         with step(run.hosts, "three control planes, upgraded over a minor version"):
-            site.beta_profile = site.alpha_profile
+            site.beta_profile = "1.0.1"
             site.write()
             run.playbook("upgrade", timeout=1800)
             wait_until("all nodes have the version", 60, lambda: run.ready(beta[0], names, VERSIONS[1]), 1)
 
-    for name in ("site", "scale", "upgrade"):
-        run.unchanged(name)
 
-    with step(run.hosts, "teardown and uninstall"):
-        more = {"palette_agent_uninstall": True}
-        run.playbook("teardown", "-e", "palette_confirm_teardown=all", "-e", json.dumps(more), timeout=1800)
-        for host in hosts.values():
-            left_as_before(run, host, before[host.name], packages=True)
-
-
-def refused(run: Run, site: Site, before: Mapping[Host, footprint.Footprint]) -> None:
+def refused(run: Run, site: Site, beta: Sequence[Host], before: Mapping[str, footprint.Footprint]) -> None:
     """What real hosts refuse of the second cluster; once that is mended, the cluster can be made of the same hosts."""
-    first, second, _ = before
+    first, second, _ = beta
     with step(run.hosts, "a port that somebody else listens on"):
         site.write()
         listen = ["python3", "-m", "http.server", "--directory", "/srv", "10250"]
@@ -443,8 +451,8 @@ def refused(run: Run, site: Site, before: Mapping[Host, footprint.Footprint]) ->
         said = run.playbook("site", expect=2)
         expect_said(said, first.name, "10250", "beta")
         first.run(["systemctl", "stop", "somebody"])
-        for host, footprint_before in before.items():
-            left_as_before(run, host, footprint_before, packages=False)
+        for host in beta:
+            left_as_before(run, host, before[host.name], packages=False)
     hasty = ("-e", "palette_unhealthy_timeout=20")
     with step(run.hosts, "a VIP that another machine has"):
         command(["ip", "address", "add", f"{BETA_VIP}/32", "dev", "br0"])
@@ -482,9 +490,10 @@ class Site:
         self.seen: list[Host] = []
 
     def write(self) -> None:
-        lead, *workers = self.alpha
-        clusters: dict[str, Any] = {
-            "alpha": {
+        clusters: dict[str, Any] = {}
+        if self.alpha:
+            lead, *workers = self.alpha
+            clusters["alpha"] = {
                 "palette_vip": ALPHA_ADDRESS,
                 "palette_profiles": [
                     {"name": "edge", "version": self.alpha_profile},
@@ -495,7 +504,6 @@ class Site:
                     {"name": "workers", "hosts": [host.name for host in workers]},
                 ],
             }
-        }
         if self.beta:
             pool = {"name": "control", "control_plane": True, "control_plane_as_worker": True}
             clusters["beta"] = {
@@ -547,7 +555,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="agent.py", description=__doc__.split("\n\n")[0])
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--short", action="store_true", help="one host, one version")
-    extent.add_argument("--minor", action="store_true", help=f"also an upgrade from {MINOR}")
+    extent.add_argument("--second", action="store_true", help="the second of the two clusters alone")
+    parser.add_argument("--minor", action="store_true", help=f"an upgrade of the second cluster, from {MINOR}")
     parser.add_argument("--bundles", type=Path, help="a folder of bundles with their public key; else they are built")
     options = parser.parse_args(arguments)
     versions = VERSIONS[-1:] if options.short else (*VERSIONS, MINOR) if options.minor else VERSIONS
@@ -556,7 +565,7 @@ def main(arguments: Sequence[str]) -> int:
         with ended_by_signals():
             bundles = options.bundles or build_bundles(versions)
             with contextlib.ExitStack() as stack:
-                hosts = stack.enter_context(Hosts(1 if options.short else 7, logs=LOGS))
+                hosts = stack.enter_context(Hosts(1 if options.short else 3 if options.second else 7, logs=LOGS))
                 content = Content(hosts.folder / "content", bundles)
                 plane = stack.enter_context(Plane(hosts.folder / "plane", content.folder))
                 run = Run(hosts, plane, build_agent(hosts.folder / "agent"), content)
@@ -564,7 +573,7 @@ def main(arguments: Sequence[str]) -> int:
                     if options.short:
                         short(run)
                     else:
-                        full(run, options.minor)
+                        full(run, options.minor, first=not options.second)
                 except BaseException:
                     LOGS.mkdir(parents=True, exist_ok=True)
                     shutil.copytree(run.folder, LOGS / "ansible", ignore=shutil.ignore_patterns("home", "cp"))
