@@ -294,9 +294,17 @@ class ClusterProfile(Resource):
                 for layer in needed
                 if layer not in layers
             ]
+        named = {pack["name"] for pack in self.params.get("packs") or []}
         for layer in INFRASTRUCTURE:
             if len(layers.get(layer, [])) > 1:
-                findings.append(f"packs: the layer {layer} has {' and '.join(layers[layer])}. Keep one of them.")
+                kept = [name for name in layers[layer] if name not in named]
+                way_out = "Keep one of them."
+                if kept:
+                    way_out = (
+                        f"{' and '.join(kept)} stays of the profile as it is, since packs that are not named stay. "
+                        "Name it with state absent, or make a new version of the profile."
+                    )
+                findings.append(f"packs: the layer {layer} has {' and '.join(layers[layer])}. {way_out}")
             if after["type"] == "add-on" and layer in layers:
                 findings.append(
                     f"packs.{layers[layer][0]} belongs to the layer {layer}, and a profile of type add-on has none of "

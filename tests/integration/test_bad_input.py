@@ -313,6 +313,7 @@ def test_an_existing_object_takes_no_bad_change(project: Project, way: str) -> N
     before = PROFILE.snapshot(project.api, "p")
     for change, words in (
         ({"packs": [{"name": "cni-calico", "state": "absent"}]}, ("the layer cni is missing",)),
+        ({"packs": [{"name": "cni-cilium-oss"}]}, ("cni-calico stays of the profile as it is", "with state absent")),
         ({"packs": [{"name": "kubernetes", "version": "1.2.3"}]}, ("1.2.3",)),
         ({"cloud": "vsphere"}, ("cloud is 'aws' and cannot be changed to 'vsphere'", "Make another cluster profile")),
         ({"type": "infra"}, ("type is 'cluster' and cannot be changed to 'infra'", "Make another cluster profile")),
