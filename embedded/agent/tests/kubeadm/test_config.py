@@ -123,6 +123,22 @@ def test_proxy_mode_and_conntrack_follow_the_kernel() -> None:
     assert old["mode"] == "iptables" and old["conntrack"]["maxPerCore"] == 0
 
 
+def test_a_slow_machine_gets_time_for_its_api_server() -> None:
+    joined = config.join(
+        node=NODE,
+        endpoint="192.0.2.10:6443",
+        token="abcdef.0123456789abcdef",
+        ca_cert_hashes=[],
+        certificate_key="00",
+        bind_port=6443,
+        layout=LAYOUT,
+        facts=FACTS,
+    )
+    upgraded = config.upgrade(version="1.36.3", layout=LAYOUT, facts=FACTS)
+    for item in (init()["InitConfiguration"], *joined, *upgraded):
+        assert item["timeouts"]["kubernetesAPICall"] == "5m0s"
+
+
 def test_checks_are_ignored_only_where_they_cannot_pass() -> None:
     assert config.ignored_checks(FACTS) == []
     assert config.ignored_checks(NSPAWN) == ["SystemVerification"]

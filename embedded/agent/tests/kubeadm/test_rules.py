@@ -270,7 +270,7 @@ def test_the_profile_of_containers_goes_when_it_came_with_them(
     loaded = ["cri-containerd.apparmor.d (enforce)", "lsb_release (enforce)", "a name (of a kind) (complain)"]
     (tmp_path / "profiles").write_text("\n".join(loaded) + "\n")
     assert traces.profiles(tmp_path) == {"cri-containerd.apparmor.d", "lsb_release", "a name (of a kind)"}
-    traces.clean_profiles(before, tmp_path)
+    traces.clean_profiles(before, tmp_path, tmp_path / "proc")
     asked = tmp_path / ".remove"
     assert (asked.read_text() if asked.exists() else "") == ("cri-containerd.apparmor.d" if goes else "")
 
@@ -281,6 +281,9 @@ def test_processes_under_a_profile_are_seen(tmp_path: Path) -> None:
         (tmp_path / str(number) / "attr" / "current").write_text(f"{label}\n")
     assert traces.confined("cri-containerd.apparmor.d", tmp_path)
     assert not traces.confined("docker-default", tmp_path)
+    (tmp_path / "profiles").write_text("cri-containerd.apparmor.d (enforce)\n")
+    traces.clean_profiles({"apparmor": []}, tmp_path, tmp_path)
+    assert not (tmp_path / ".remove").exists()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ from .probe import HostFacts
 # instances of inotify that root has at least; pods that watch files share them with the kubelet and containerd
 INOTIFY = 1024
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
+# kubeadm gives a call to the API a minute, and its first call waits for the API server that it has just started: an
+# emulated machine needed more. What else kubeadm waits for has four minutes and more by itself.
+TIMEOUTS = {"kubernetesAPICall": "5m0s"}
 Json = dict[str, Any]
 
 # sections of an edge-k8s pack's kubeadm options that may be overridden, and the documents they belong to
@@ -123,6 +126,7 @@ def init(
         "localAPIEndpoint": {"advertiseAddress": node.address, "bindPort": bind_port},
         "nodeRegistration": registration(node, layout, facts),
         "patches": {"directory": str(layout.patches)},
+        "timeouts": dict(TIMEOUTS),
     }
     if certificate_key:
         start["certificateKey"] = certificate_key
@@ -205,6 +209,7 @@ def join(
         },
         "nodeRegistration": registration(node, layout, facts),
         "patches": {"directory": str(layout.patches)},
+        "timeouts": dict(TIMEOUTS),
     }
     if node.control_plane:
         item["controlPlane"] = {
@@ -229,6 +234,7 @@ def upgrade(*, version: str, layout: Layout, facts: HostFacts) -> list[Json]:
             "kind": "UpgradeConfiguration",
             "apply": {**common, "kubernetesVersion": f"v{version}"},
             "node": common,
+            "timeouts": dict(TIMEOUTS),
         }
     ]
 

@@ -78,6 +78,8 @@ KUBERNETES_PACK = "edge-k8s"
 # stands for a profile in the list of what the network pack made
 NETWORK_PROFILE = "network"
 JOIN_LIFETIME = 900
+# kubeadm has deadlines of its own for what init and join wait for; this is for one that hangs
+ARRIVAL_DEADLINE = 1200
 UPLOAD_KEY_LIFETIME = 3600.0
 # a control plane that was upgraded has to answer without a break for so many seconds
 SETTLED_AFTER = 12
@@ -295,7 +297,7 @@ class KubeadmEngine:
             bootstrap_token=_token(),
             override=dict(cluster.kubeadm_override),
         )
-        self._kubeadm(self.layout.bin, ["init"], document, deadline=600, reason="InitFailed")
+        self._kubeadm(self.layout.bin, ["init"], document, deadline=ARRIVAL_DEADLINE, reason="InitFailed")
         self._arrived(journal, cluster, member, report)
 
     def join(self, cluster: Cluster, member: Member, material: JoinMaterial, report: Report = silent) -> None:
@@ -317,7 +319,7 @@ class KubeadmEngine:
             layout=self.layout,
             facts=self.facts,
         )
-        self._kubeadm(self.layout.bin, ["join"], document, deadline=600, reason="JoinFailed")
+        self._kubeadm(self.layout.bin, ["join"], document, deadline=ARRIVAL_DEADLINE, reason="JoinFailed")
         self._arrived(journal, cluster, member, report)
 
     def _arrived(self, journal: Json, cluster: Cluster, member: Member, report: Report) -> None:

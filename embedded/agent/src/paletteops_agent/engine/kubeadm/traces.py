@@ -81,6 +81,14 @@ FOLDERS = (
 OWN_FOLDERS = (str(KUBERNETES_DIR), str(KUBELET_DIR), str(ETCD_DIR), "/var/log/pods", "/var/log/containers")
 NFT_TABLES = ("kube-proxy", NFT_TABLE)
 CHAIN_PREFIXES = ("KUBE-", "CNI-", "cali-", "CILIUM_", "FLANNEL-", "SPECTRO-")
+# what pods lie in where systemd makes the control groups; as a unit it outlives them
+PODS_SLICE = "kubepods.slice"
+# containerd loads it with the first container and never takes it back; every containerd with CRI has this name for it
+APPARMOR = Path("/sys/kernel/security/apparmor")
+APPARMOR_PROFILE = "cri-containerd.apparmor.d"
+# frames that a bridge passes on go through the host's rules while it is loaded, for all bridges
+BRIDGE_FILTER = "br_netfilter"
+BRIDGE_SETTING = "net/bridge/bridge-nf-call-iptables"
 IPTABLES = ("iptables", "ip6tables")
 TABLES = ("raw", "mangle", "nat", "filter")
 
@@ -93,6 +101,7 @@ def record() -> dict[str, Any]:
         "nft_tables": sorted(nft.tables()),
         "chains": {tool: {table: sorted(chains(tool, table)) for table in TABLES} for tool in IPTABLES},
         "cgroups": sorted(kube_cgroups()),
+        "apparmor": sorted(profiles()),
     }
 
 
@@ -116,6 +125,26 @@ def kube_cgroups() -> list[str]:
     """Control groups of pods at the top of each hierarchy."""
     places = [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else sorted(CGROUPS.glob("*"))
     return [str(place / name) for place in places for name in ("kubepods", "kubepods.slice") if (place / name).is_dir()]
+
+
+def profiles(folder: Path = APPARMOR) -> set[str]:
+    """Names of the AppArmor profiles that are loaded."""
+    with contextlib.suppress(OSError):
+        return {line.rpartition(" (")[0] for line in (folder / "profiles").read_text().splitlines()}
+    return set()
+
+
+def confined(profile: str, proc: Path = Path("/proc")) -> bool:
+    """Whether a process runs under a profile."""
+    for path in proc.glob("[0-9]*/attr/current"):
+        with contextlib.suppress(OSError):
+            if path.read_text().rpartition(" (")[0] == profile:
+                return True
+    return False
+
+
+def bridges(folder: Path = Path("/sys/class/net")) -> set[str]:
+    return {path.parent.name for path in folder.glob("*/bridge")}
 
 
 def doomed_rules(saved: Iterable[str], gone: set[str]) -> list[list[str]]:
@@ -235,11 +264,35 @@ def end_tasks(containerd_state: Path, deadline: float = 20.0) -> None:
 
 def clean_cgroups(before: dict[str, Any]) -> None:
     was = set(before.get("cgroups") or [])
+    if not any(place.endswith(f"/{PODS_SLICE}") for place in was):
+        # with all slices below it; there is none where the kubelet makes the groups by itself
+        run(["systemctl", "stop", PODS_SLICE], check=False, deadline=60)
     for place in kube_cgroups():
         if place not in was:
             for folder, _, _ in os.walk(place, topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
+
+
+def clean_profiles(before: dict[str, Any], folder: Path = APPARMOR, proc: Path = Path("/proc")) -> None:
+    """The AppArmor profile of containers, where it came with ours and confines nobody."""
+    was = before.get("apparmor")
+    if was is None or APPARMOR_PROFILE not in profiles(folder) - set(was) or confined(APPARMOR_PROFILE, proc):
+        return
+    with contextlib.suppress(OSError):
+        (folder / ".remove").write_text(APPARMOR_PROFILE)
+
+
+def filter_came(before: dict[str, Any], settings: Iterable[str], left: set[str]) -> bool:
+    """Whether the filter of bridges came with the cluster, and no bridge is left that came since and may need it."""
+    was = before.get("sysctls") or {}
+    return BRIDGE_SETTING in settings and BRIDGE_SETTING not in was and left <= set(before.get("interfaces") or [])
+
+
+def clean_modules(before: dict[str, Any]) -> None:
+    present = [name for name in SYSCTLS if _sysctl(name) is not None]
+    if filter_came(before, present, bridges()):
+        run(["modprobe", "-r", BRIDGE_FILTER], check=False, deadline=20)
 
 
 def restore_sysctls(before: dict[str, Any]) -> None:
@@ -285,6 +338,8 @@ def clean(layout: Layout, before: dict[str, Any]) -> None:
     clean_chains(before)
     clean_tables(before)
     clean_cgroups(before)
+    clean_profiles(before)
+    clean_modules(before)
     for folder in (layout.cni_conf, layout.cni_data, layout.containerd_state, ADMIN_PEM.parent):
         files.remove(folder)
     clean_folders(before, keep=["/var/lib/spectro"])
