@@ -453,7 +453,7 @@ def refused(run: Run, site: Site, beta: Sequence[Host], before: Mapping[str, foo
         first.run(["systemctl", "stop", "somebody"])
         for host in beta:
             left_as_before(run, host, before[host.name], packages=False)
-    hasty = ("-e", "palette_unhealthy_timeout=20")
+    hasty = ("-e", "palette_unhealthy_timeout=20", "-e", "palette_wait_timeout=60")
     with step(run.hosts, "a VIP that another machine has"):
         command(["ip", "address", "add", f"{BETA_VIP}/32", "dev", "br0"])
         said = run.playbook("site", *hasty, expect=2)
