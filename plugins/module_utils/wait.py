@@ -133,7 +133,7 @@ class Waiter:
         """
         since = self.session.run.submitted(key(self.client), self.uid, self.name)
         deadline = since + self.timeout
-        shown, shown_at = "", time.time()
+        shown, shown_at, explained = "", time.time(), ""
         unhealthy, unhealthy_at = "", time.time()
         last: dict[str, Any] = {}
         while True:
@@ -160,7 +160,10 @@ class Waiter:
                     puzzling = words(known) == shown or known["health"] == "Unhealthy"
                     shown, shown_at = words(known), time.time()
                     problem = self.problem() if puzzling else ""
-                    self.session.tell(f"{shown}; {problem}" if problem else shown)
+                    # it is long, and once is enough
+                    more = "as before" if problem == explained else problem
+                    explained = problem
+                    self.session.tell(f"{shown}; {more}" if problem else shown)
             if time.time() >= deadline:
                 raise self._error(
                     f"was not ready within wait_timeout, {self.timeout} s. It goes on by itself: mend what is named "
@@ -191,7 +194,7 @@ class Waiter:
             time.sleep(self.interval)
 
     def problem(self) -> str:
-        """What keeps the cluster back: its unmet condition with reason and message, and its last event."""
+        """What keeps the cluster back: its unmet conditions, those for one reason together, and its last event."""
         raw = self.client.find(f"/v1/spectroclusters/{self.uid}") or {}
         unmet = [
             condition
@@ -200,12 +203,16 @@ class Waiter:
         ]
         # What is only under way explains nothing where something else has a reason.
         telling = [condition for condition in unmet if condition.get("reason") != "InProgress"]
-        texts = []
+        reasons: dict[str, list[str]] = {}
         for condition in telling or unmet:
             text = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
-            texts.append(f"{condition['type']} is not met ({text})")
+            reasons.setdefault(text, []).append(condition["type"])
+        texts = [
+            f"{' and '.join(types)} {'are' if len(types) > 1 else 'is'} not met ({text})"
+            for text, types in reasons.items()
+        ]
         event = self.last_event()
-        if event:
+        if event and event not in reasons:
             texts.append(f"last event: {event}")
         return "; ".join(texts)
 
