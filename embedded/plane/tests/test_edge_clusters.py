@@ -662,8 +662,16 @@ def test_content_is_fetched_by_all_hosts_before_one_is_drained(site: Site) -> No
         cluster = agent.desired()["cluster"]
         assert (cluster["kubernetes"]["version"], cluster["kubernetes"]["next_version"]) == (OLD, NEW)
         assert cluster["tasks"] == []
-    report = copy.deepcopy(site.plane.store.get("edgehost", "b").body["_observed"])  # type: ignore[union-attr]
+    before_a, report = (
+        copy.deepcopy(site.plane.store.get("edgehost", name).body["_observed"])  # type: ignore[union-attr]
+        for name in "ab"
+    )
     site.agents["b"].report(**{**report, "error": {"reason": "DiskFull", "message": "the disk is full"}})
+    site.agents["a"].report(**{**before_a, "error": {"reason": "BundleTruncated", "message": "it ends early"}})
+    overview = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")
+    said = "BundleTruncated: a (host a): it ends early; DiskFull: b (host b): the disk is full"
+    assert overview["status"]["health"]["conditions"][0]["message"] == said, "whoever mends it sees all that is wrong"
+    site.agents["a"].report(**before_a)
     site.settle("b")
     assert site.agents["a"].desired()["cluster"]["tasks"] == [], "the host with the error keeps all others in service"
     overview = site.api.ok("GET", f"/v1/dashboard/spectroclusters/{uid}/overview")

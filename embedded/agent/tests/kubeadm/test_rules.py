@@ -23,6 +23,7 @@ from paletteops_agent.engine.kubeadm import (
     probe,
     traces,
 )
+from paletteops_agent.engine.kubeadm.api import ApiError
 from paletteops_agent.engine.kubeadm.config import may_label_itself
 
 
@@ -342,3 +343,36 @@ def test_hosts_that_join_side_by_side_get_one_key_of_the_certificates(tmp_path: 
     assert len(first) == 64 and lead._certificate_key("a") == first
     assert lead._certificate_key("b") != first
     assert engine.KubeadmEngine(tmp_path)._certificate_key("a") != first
+
+
+class Answering:
+    """Stands for the client of an API server that may be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    def node(self, name: str) -> dict[str, object] | None:
+        if self.away:
+            raise ApiError(0, "NoAnswer", "connection refused")
+        ready = {"type": "Ready", "status": "True"}
+        return {"status": {"conditions": [ready], "nodeInfo": {"kubeletVersion": "v1.36.3"}}}
+
+
+def test_a_node_stays_what_it_was_while_the_api_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = engine.KubeadmEngine(tmp_path)
+    journal = {"phase": "in", "cluster_uid": "one", "node_name": "h1", "version": "1.36.3", "pod_cidr": None}
+    here._keep(journal)
+    api = Answering()
+    monkeypatch.setattr(here, "_api", lambda journal, timeout: api)
+    found = here.node()
+    assert found is not None and found.ready
+    api.away = True
+    assert here.node() == found
+    monkeypatch.setattr(engine, "NODE_UNKNOWN_SECONDS", 0.0)
+    late = here.node()
+    assert late is not None and not late.ready
+    monkeypatch.undo()
+    monkeypatch.setattr(here, "_api", lambda journal, timeout: api)
+    here._keep({**journal, "cluster_uid": "another"})
+    other = here.node()
+    assert other is not None and not other.ready, "what was so in another cluster says nothing of this one"

@@ -26,6 +26,8 @@ from paletteops_plane.provisioner.observed import (
     set_condition,
 )
 
+#: Faults that a message tells, at most.
+MOST_FAULTS = 5
 #: Layers that the hosts are made of.
 _HOST_LAYERS = ("kernel", "os", "k8s")
 
@@ -36,6 +38,14 @@ def _reason(task: Json) -> tuple[str, str]:
     if said:
         return said[1], said[2]
     return "".join(word.capitalize() for word in task["kind"].split("-")) + "Failed", task["message"]
+
+
+def _worded(faults: list[Fault]) -> tuple[str, str]:
+    """Faults as one reason, that of the most telling, and one message; those who mend it see all of them."""
+    first, *others = faults
+    texts = [first.message, *(f"{fault.reason}: {fault.message}" for fault in others[: MOST_FAULTS - 1])]
+    more = len(faults) - len(texts)
+    return first.reason, "; ".join([*texts, f"and {more} more"] if more else texts)
 
 
 class Status(Look):
@@ -153,28 +163,25 @@ class Status(Look):
             for role in (True, False)
         }
 
-        def fault_of(role: bool) -> Fault | None:
-            return next(
-                (item for item in faults if item.key in roles[role] or item.key.rpartition(":")[2] in roles[role]), None
-            )
+        def faults_of(role: bool) -> list[Fault]:
+            return [item for item in faults if item.key in roles[role] or item.key.rpartition(":")[2] in roles[role]]
 
         prepared = bool(self.machines) and all(
             machine["joined"] or machine["step"] != "prepare" or self._prepared(machine) for machine in self.machines
         )
         bootstrapped = "bootstrapped" in self.passed
         heard = bool(self.machines) and all(self._phase(item) not in ("lost", "elsewhere") for item in self.machines)
-        anything = faults[0] if faults else None
-        self._condition(IMAGE, prepared or bootstrapped, anything)
-        self._condition(INFRASTRUCTURE, heard or bootstrapped, anything)
-        self._condition(BOOTSTRAPPING, bootstrapped, fault_of(True))
-        self._condition(KUBECONFIG, self.observed["kubeconfig"], None)
+        self._condition(IMAGE, prepared or bootstrapped, faults)
+        self._condition(INFRASTRUCTURE, heard or bootstrapped, faults)
+        self._condition(BOOTSTRAPPING, bootstrapped, faults_of(True))
+        self._condition(KUBECONFIG, self.observed["kubeconfig"], [])
         for added, deleted, role in (
             (CONTROL_PLANE_ADDED, CONTROL_PLANE_DELETED, True),
             (WORKERS_ADDED, WORKERS_DELETED, False),
         ):
-            self._condition(added, bootstrapped and self._role_complete(role), fault_of(role))
-            self._condition(deleted, not any(machine["removal"] for machine in self._of(role)), fault_of(role))
-        packs = next((fault for fault in faults if fault.key.startswith("pack:")), None)
+            self._condition(added, bootstrapped and self._role_complete(role), faults_of(role))
+            self._condition(deleted, not any(machine["removal"] for machine in self._of(role)), faults_of(role))
+        packs = [fault for fault in faults if fault.key.startswith("pack:")]
         self._condition(ADDONS, self.observed["state"] == RUNNING and layers_ready(self.packs, addons=True), packs)
 
     def _role_complete(self, control_plane: bool) -> bool:
@@ -186,16 +193,15 @@ class Status(Look):
             for entry in pool.config.get("hosts", ())
         )
 
-    def _condition(self, kind: str, met: bool, fault: Fault | None) -> None:
-        """Set a condition; one that is not met says the fault that is in its way."""
-        said = (fault.reason, fault.message) if fault and not met else None
-        set_condition(self.observed, kind, met, said, self.at)
+    def _condition(self, kind: str, met: bool, faults: list[Fault]) -> None:
+        """Set a condition; one that is not met says the faults that are in its way."""
+        set_condition(self.observed, kind, met, _worded(faults) if faults and not met else None, self.at)
 
     def _set_health(self, faults: list[Fault]) -> None:
         if self.observed["state"] != RUNNING:
             return
         if faults:
-            self._health(UNHEALTHY, f"{faults[0].reason}: {faults[0].message}")
+            self._health(UNHEALTHY, ": ".join(_worded(faults)))
         elif (
             not self._nodes_complete()
             or any(task["state"] != "done" for task in self.tasks)

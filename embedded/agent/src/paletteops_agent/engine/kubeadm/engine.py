@@ -72,6 +72,8 @@ Json = dict[str, Any]
 SNAPSHOT_EVERY = 6 * 3600
 SNAPSHOTS_KEPT = 5
 RENEW_WITHIN = datetime.timedelta(days=30)
+#: for so long a node is what it was while no API server answers
+NODE_UNKNOWN_SECONDS = 120.0
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 OWN_NETWORK = "cni-bridge"
 KUBERNETES_PACK = "edge-k8s"
@@ -94,6 +96,7 @@ class KubeadmEngine:
         self.layout = Layout(root)
         self._facts: probe.HostFacts | None = None
         self._upload_key: tuple[str, str, float] = ("", "", 0.0)
+        self._node_seen: tuple[str, float, NodeStatus | None] = ("", 0.0, None)
 
     # -- what is known of this host ------------------------------------------------------------------------------
 
@@ -774,24 +777,33 @@ class KubeadmEngine:
     # -- looking -------------------------------------------------------------------------------------------------
 
     def node(self) -> NodeStatus | None:
-        """This host's Node; not ready when nobody answers for it; None outside a cluster."""
+        """This host's Node; None outside a cluster.
+
+        While no API server answers it stays for a while what it was, since one that starts anew, as in an upgrade, says
+        nothing of the node; then it is not ready.
+        """
         journal = self._journal()
         if journal is None or journal["phase"] not in ("in", "upgrading"):
             return None
         try:
             node = self._api(journal, timeout=5).node(journal["node_name"])
         except ApiError:
+            cluster, at, known = self._node_seen
+            if cluster == journal["cluster_uid"] and time.monotonic() - at < NODE_UNKNOWN_SECONDS:
+                return known
             node = None
         if node is None:
             return NodeStatus(journal["node_name"], False, False, journal["version"], journal["pod_cidr"])
         spec, info = node.get("spec") or {}, (node.get("status") or {}).get("nodeInfo") or {}
-        return NodeStatus(
+        found = NodeStatus(
             journal["node_name"],
             node_ready(node),
             bool(spec.get("unschedulable")),
             str(info.get("kubeletVersion") or "").lstrip("v") or journal["version"],
             spec.get("podCIDR"),
         )
+        self._node_seen = str(journal["cluster_uid"]), time.monotonic(), found
+        return found
 
     def cluster_uid(self) -> str | None:
         """The cluster that this host is in, also while it comes or goes."""
