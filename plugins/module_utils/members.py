@@ -188,7 +188,8 @@ class Members:
             if pool.get("control_plane") and old and pool["name"] in kept and not old & kept[pool["name"]]:
                 return [
                     f"pools.{pool['name']}: of the control plane's hosts ({', '.join(sorted(old))}) none would stay, "
-                    "and with the last one the cluster would be lost. Leave one in, and replace it in a second run."
+                    "and with the last one the cluster would be lost. Leave one in. One that is alone goes in a "
+                    "second run, after two others have come."
                 ]
         return []
 

@@ -28,6 +28,11 @@ APPROVE = "Set approve_repave (palette_approve_repave in an inventory) to true t
 #: Seconds between two lines of progress for a cluster whose state stays the same.
 PROGRESS = 30.0
 
+OUTDATED = (
+    "A profile of the cluster '{name}' was changed since the cluster took it, and the cluster goes on with what it "
+    "took. Give the profile a new version, and the cluster that one."
+)
+
 #: Names in one search; the filter is sent whole with each page.
 BATCH = 200
 
@@ -67,6 +72,7 @@ def summary(item: dict[str, Any]) -> dict[str, Any]:
         "state": status.get("state") or "",
         "health": (status.get("health") or {}).get("state") or "",
         "repave": (status.get("repave") or {}).get("state") or "",
+        "outdated": bool((status.get("notifications") or {}).get("isAvailable")),
         "nodes": sum(int(pool.get("size") or 0) for pool in pools),
         "healthy_nodes": sum(int(pool.get("healthy") or 0) for pool in pools),
     }
@@ -142,6 +148,8 @@ class Waiter:
                 last = dict(known, seconds=round(time.time() - since))
                 if ready(known):
                     self.session.run.finish(key(self.client), self.uid)
+                    if known["outdated"]:
+                        self.session.warn(OUTDATED.format(name=self.name))
                     return last
                 if known["state"] not in UNDERWAY:
                     raise self._error(f"is {known['state']} and will not become Running", last)

@@ -395,7 +395,10 @@ def version(number: str, kubernetes: str) -> Values:
 CHANGES: dict[str, tuple[str, ...]] = {
     "downgrade": ("Kubernetes 1.35.4 is older than 1.36.1", "'downgrade-1'", "no way back", "1.36.1 or a newer one"),
     "skew": ("Kubernetes 1.36.1 is 2 minor versions above 1.34.4", "'skew-1'", "go to 1.35 first"),
-    "last-host": ("(last-host-1) none would stay", "Leave one in, and replace it in a second run"),
+    "last-host": (
+        "(last-host-1) none would stay",
+        "Leave one in. One that is alone goes in a second run, after two others have come",
+    ),
     "in-use": ("'elsewhere-1' is in use by the cluster 'elsewhere'", "Take it out of that one first, or name another"),
     "vip": ("the VIP 192.0.2.17 is the address of the host 'vip-1'", "name an address that no machine has"),
 }

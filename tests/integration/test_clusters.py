@@ -439,6 +439,17 @@ def test_a_profile_that_a_task_changed_is_known_anew_to_the_next(project: Projec
     assert outcomes[-1].changed
 
 
+def test_a_profile_that_was_changed_in_place_is_named_to_who_waits(project: Project) -> None:
+    more = base("1.0.0", "1.32.9")
+    waits = Step("cluster_wait", {"name": "c", "wait_interval": 1})
+    words = "A profile of the cluster 'c' was changed since the cluster took it"
+    before = project.ansible.play([*NEEDS, Step("cluster", SMALL), waits])
+    after = project.ansible.play([Step("cluster_profile", more), waits])
+    assert before.rc == after.rc == 0
+    assert words not in " ".join((before.stdout + before.stderr).split())
+    assert words in " ".join((after.stdout + after.stderr).split())
+
+
 def test_sensitive_variables_are_sent_and_never_shown(project: Project) -> None:
     spec = vary(SMALL, "profiles.base.variables", {"tier": "gold", "token": "canary-token"})
     made, again, always, other = run(

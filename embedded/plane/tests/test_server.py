@@ -128,6 +128,7 @@ def test_tls_by_an_authority_of_its_own(start: Start) -> None:
         trusting_nobody.get("/v1/health/ping")
     for path in plane.data.parent.glob("*.key.pem"):
         assert path.stat().st_mode & 0o077 == 0
+    assert Path(plane.ready["ca_file"]).stat().st_mode & 0o777 == 0o644, "clients are other users"
     authority = Path(plane.ready["ca_file"]).read_bytes()
     plane.stop()
     assert Path(start("--tls").ready["ca_file"]).read_bytes() == authority

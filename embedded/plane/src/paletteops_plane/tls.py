@@ -95,6 +95,8 @@ def _make_authority(certificate: Path, key_file: Path) -> None:
     )
     _write_key(key_file, key)
     write_private(certificate, made.public_bytes(serialization.Encoding.PEM).decode())
+    # for clients, which may be other users
+    certificate.chmod(0o644)
 
 
 def _make_certificate(certificate: Path, key_file: Path, authority: Path, authority_key: Path, host: str) -> None:
