@@ -260,7 +260,7 @@ def test_sources_that_do_not_do(source: str, said: str, machine: Machine) -> Non
         ("\xff\xfe", "first line must be #cloud-config"),
         (user_data("plane.example", caCerts=["bm9uc2Vuc2U="]), "stylus.site.caCerts[0] holds no certificate"),
         (with_configuration("engine: docker"), "engine is 'docker'; allowed are kubeadm, simulated"),
-        (with_configuration("content: {public_key: mine}"), "content.public_key must be a public key in PEM form"),
+        (with_configuration("content: {public_key: mine}"), "content.public_key is no public key in PEM form"),
     ],
 )
 def test_user_data_that_does_not_do_stops_before_anything(text: str, said: str, machine: Machine) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import Keys
 from support import FakePlane, desired, until
 
 from paletteops_agent import config
@@ -312,8 +313,9 @@ def test_a_fleet(tmp_path: Path, plane: FakePlane) -> None:
 def test_the_configuration(tmp_path: Path) -> None:
     assert config.read(tmp_path / "none").engine == "kubeadm"
     path = tmp_path / "agent.yaml"
-    key = "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n"
-    path.write_text(json.dumps({"engine": "simulated", "content": {"public_key": key}, "simulated": {"speed": 2}}))
+    key = Keys(tmp_path / "keys").public
+    given = "  ".join(key.splitlines(keepends=True))  # as it is once a template has indented it
+    path.write_text(json.dumps({"engine": "simulated", "content": {"public_key": given}, "simulated": {"speed": 2}}))
     found = config.read(path)
     assert (found.engine, found.options, found.trust.public_key) == ("simulated", {"speed": 2}, key)
     assert not found.trust.allow_older and not found.trust.allow_unsigned
@@ -327,7 +329,8 @@ def test_the_configuration(tmp_path: Path) -> None:
         ("engine: k3s", "engine is 'k3s'; allowed are kubeadm, simulated"),
         ("motor: x", "motor is unknown; there are content, engine, kubeadm, simulated"),
         ("content: {key: x}", "content.key is unknown; there are public_key, allow_older, allow_unsigned"),
-        ("content: {public_key: x}", "content.public_key must be a public key in PEM form"),
+        ("content: {public_key: x}", "content.public_key is no public key in PEM form"),
+        ("content: {public_key: '-----BEGIN PUBLIC KEY-----'}", "write it whole, from -----BEGIN PUBLIC KEY-----"),
         ("content: {allow_older: 1}", "content.allow_older is 1; allowed are true and false"),
         ("simulated: fast\nengine: simulated", "simulated must be a map"),
     ],

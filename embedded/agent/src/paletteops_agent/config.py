@@ -5,6 +5,8 @@ trusted. It comes to a host by a ``stages`` entry of user-data or in its image, 
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ import yaml
 from .engine import ENGINES
 
 DEFAULT_ENGINE = "kubeadm"
+
+_PEM = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
 class ConfigurationError(Exception):
@@ -76,11 +80,26 @@ def _trust(path: Path, content: Any) -> Trust:
             raise ConfigurationError(
                 f"{path}: content.{name} is unknown; there are public_key, allow_older, allow_unsigned"
             )
-        if name == "public_key" and not (isinstance(value, str) and "-----BEGIN PUBLIC KEY-----" in value):
-            raise ConfigurationError(f"{path}: content.public_key must be a public key in PEM form")
         if name != "public_key" and not isinstance(value, bool):
             raise ConfigurationError(f"{path}: content.{name} is {value!r}; allowed are true and false")
-    return Trust(**content)
+    key = content.get("public_key")
+    return Trust(**{**content, "public_key": "" if key is None else _public_key(path, key)})
+
+
+def _public_key(path: Path, value: Any) -> str:
+    """A public key as openssl reads it: an indented text is fine, one that was cut or changed is not."""
+    lines = [line.strip() for line in value.strip().splitlines()] if isinstance(value, str) else []
+    try:
+        whole = len(lines) > 2 and (lines[0], lines[-1]) == _PEM
+        data = base64.b64decode("".join(lines[1:-1]), validate=True) if whole else b""
+    except (binascii.Error, ValueError):
+        data = b""
+    # a DER sequence that says its own length
+    if len(data) < 2 or data[0] != 0x30 or (data[1] < 0x80 and len(data) != data[1] + 2):
+        raise ConfigurationError(
+            f"{path}: content.public_key is no public key in PEM form; write it whole, from {_PEM[0]} to {_PEM[1]}"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _options(path: Path, content: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
