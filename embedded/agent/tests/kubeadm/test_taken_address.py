@@ -59,7 +59,7 @@ print("here" if vip.present("192.0.2.10", interface) else "not taken")
 
 def test_a_virtual_address_that_another_machine_has_is_refused_and_not_taken() -> None:
     said, taken = inside(WIRE.format(address="ip addr add 192.0.2.10/32 dev there;"), REFUSE).splitlines()
-    for word in ("VipInUse", "192.0.2.10", "02:00:00:00:00:12", "network of here", "choose a free address"):
+    for word in ("VipInUse", "192.0.2.10", "02:00:00:00:00:12", "network of here", "with a free address"):
         assert word in said
     assert taken == "not taken"
 

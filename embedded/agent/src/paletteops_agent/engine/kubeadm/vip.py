@@ -91,7 +91,7 @@ def refuse_duplicate(vip: str, interface: str) -> None:
         raise EngineError(
             "VipInUse",
             f"the VIP {vip} is in use by another machine with MAC address {mac} on the network of {interface}; "
-            "choose a free address, or free this one",
+            "free it there, or delete the cluster and make it anew with a free address",
         )
 
 
