@@ -229,6 +229,7 @@ def _judge(facts: Mapping[str, Any] | None, wants: Mapping[str, Any]) -> Iterato
         yield from _others(facts, wants)
     else:
         yield from _earlier(facts, wants)
+    yield from _recorded(facts, wants)
 
 
 def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
@@ -399,8 +400,12 @@ def _others(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[Find
             "kubernetes",
             f"The host was part of a cluster: {', '.join(facts['clusters'])}. Remove what is left of it.",
         )
+
+
+def _recorded(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[Finding]:
+    """A record of a host whose agent is gone, whoever had brought it."""
     record = wants.get("record")
-    if record and not agent["program"] and record.get("state") != "unpaired":
+    if record and not facts["agent"]["program"] and record.get("state") != "unpaired":
         yield (
             "record",
             f"The management plane knows a host '{record['uid']}' already, with no agent here: a host that was "

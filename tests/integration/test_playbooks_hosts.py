@@ -252,6 +252,39 @@ def test_hosts_are_not_needed_for_an_upgrade_or_a_teardown(place: Hosts) -> None
     place.run("teardown", "--limit", STORE, "-e", f"palette_confirm_teardown={STORE}").fine()
 
 
+def test_spare_hosts_alone(place: Hosts) -> None:
+    place.lay_out({STORE: cluster("a")}, {"a": {}})
+    place.run("foundation").fine()
+    place.start("a")
+    hosts = {"a": {"palette_mode": "agent", "palette_project": "stores", "palette_agent_install": False}}
+    everywhere = {"palette_wait_interval": 1, "palette_host_wait_timeout": 30}
+    place.inventory.write_text(json.dumps({"palette_hosts": {"hosts": hosts, "vars": everywhere}}), "utf-8")
+    ran = place.run("agent").fine()
+    assert looked_at(ran, REGISTERED) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "task"),
+    [
+        ({"palette_patch_tasks": "tasks/mine.yml"}, "palette_patch_tasks", "The file with tasks is there"),
+        (
+            {"palette_patch_tasks": "apt", "palette_patch_pending": "/nowhere/pending.yml"},
+            "palette_patch_pending",
+            "The file that looks for something to do is there",
+        ),
+    ],
+)
+def test_tasks_for_patching_that_are_not_there_stop_before_a_host_is_touched(
+    place: Hosts, given: Values, variable: str, task: str
+) -> None:
+    place.lay_out({STORE: cluster("a")}, {"a": {}})
+    ran = place.run("patch", "-e", json.dumps(given))
+    assert ran.rc != 0
+    said = ran.message(task, "a")
+    assert variable in said and given[variable] in said and "whole path" in said
+    assert looked_at(ran, "Put the hosts in order") == set()
+
+
 def test_variables_of_hosts_are_checked_as_those_of_clusters_are(place: Hosts) -> None:
     place.lay_out({STORE: cluster("a-1")}, {"a-1": {"palette_agent_chekcsum": "0"}})
     ran = place.run("site")

@@ -260,6 +260,15 @@ def test_a_record_that_was_made_ahead_is_no_finding() -> None:
     assert judged({}, {"record": {"uid": "a", "state": "unpaired"}}) == {}
 
 
+def test_a_record_of_a_host_whose_agent_is_gone_is_a_finding_also_where_the_role_has_been() -> None:
+    gone = {"program": False, "note": {"wanted": "older"}, "user_data": "missing"}
+    found = judged({"agent": gone}, {"record": {"uid": "a", "state": "ready"}})
+    assert set(found) == {"record"} and "Delete it" in found["record"]
+    # an installation that was interrupted before an agent ran
+    assert judged({"agent": gone}, {"record": {"uid": "a", "state": "unpaired"}}) == {}
+    assert judged({"agent": gone}, {}) == {}
+
+
 def test_the_clock_of_a_container_is_its_machines() -> None:
     assert judged({"time_services": [], "container": True}, {}) == {}
 

@@ -91,10 +91,12 @@ def test_keys_without_effect_are_warned_of() -> None:
         ({"site": {"network": {"httpProxy": "socks://x"}}}, "stylus.site.network.httpProxy must be a URL"),
         ({"site": {"network": {"interfaces": {"eth0": {"type": "auto"}}}}}, "interfaces.eth0.type is 'auto'; allowed"),
         ({"site": {"tagsFromScript": {"timeout": -1}}}, "tagsFromScript.timeout must be a whole number"),
+        ({"registryCredentials": "canary"}, "stylus.registryCredentials must be a map, not a string"),
     ],
 )
 def test_wrong_values_are_refused_with_key_value_and_what_is_allowed(stylus: dict[str, Any], said: str) -> None:
-    assert said in mistakes(stylus=stylus)
+    found = mistakes(stylus=stylus)
+    assert said in found and "canary" not in found
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -410,7 +410,7 @@ def _what(value: Any) -> str:
 def _check(where: str, value: Any, kind: Kind, mistakes: list[str], warnings: list[str], strict: bool) -> None:
     """Hold a value against its kind. ``strict``: an unknown key is a mistake, not a warning."""
     if not _fits(value, kind):
-        mistakes.append(f"{where} must be {kind.name}, not {_shown(where, value)}")
+        mistakes.append(f"{where} must be {kind.name}, not {_shown(where, value, kind)}")
         return
     if kind.keys:
         for name, item in value.items():
@@ -469,8 +469,11 @@ def _fits(value: Any, kind: Kind) -> bool:
     return isinstance(value, list)
 
 
-def _shown(where: str, value: Any) -> str:
-    """A wrong value for a message: never that of a key that may hold a secret."""
+def _shown(where: str, value: Any, kind: Kind) -> str:
+    """A wrong value for a message: never that of a key that may hold a secret, nor a text where a list or a map
+    belongs, as credentials are written by mistake.
+    """
     if re.search(r"(?i)(token|password|secret|content|commands|environment|caCerts)", where):
         return _what(value)
-    return f"{_what(value)} ({value!r})" if isinstance(value, (str, int, float, bool)) else _what(value)
+    plain = isinstance(value, (int, float, bool)) or (isinstance(value, str) and kind in (BOOLEAN, WHOLE))
+    return f"{_what(value)} ({value!r})" if plain else _what(value)
