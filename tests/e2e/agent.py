@@ -319,8 +319,6 @@ def full(run: Run, minor: bool, first: bool = True) -> None:
     with step(run.hosts, "teardown and uninstall"):
         more = {"palette_agent_uninstall": True}
         run.playbook("teardown", "-e", "palette_confirm_teardown=all", "-e", json.dumps(more), timeout=1800)
-        # it was there before the agent, for the disk that is full
-        hosts[-2].run(["rmdir", CONTENT, str(Path(CONTENT).parent)])
         for host in hosts:
             left_as_before(run, host, before[host.name], packages=True)
 

@@ -194,7 +194,7 @@ def more():
         "container": said("systemd-detect-virt", "--container").strip() not in ("", "none"),
         "time_services": active(WANTED["time_services"]),
         "engines": active(WANTED["engines"]),
-        "clusters": [path for path in WANTED["leftovers"] if glob.glob(path)],
+        "clusters": [path for pattern in WANTED["leftovers"] for path in sorted(glob.glob(pattern))[:1]],
         "inotify": int(text("/proc/sys/fs/inotify/max_user_instances", "0").strip() or 0),
         "fips": text("/proc/sys/crypto/fips_enabled").strip() == "1",
         "plane": plane(),

@@ -394,6 +394,9 @@ def uninstall(paths: Paths, force: bool, dry_run: bool, say: Say) -> None:
     _reset_engine(paths, dry_run, say)
     for line in stages.undo(paths, dry_run):
         say(line)
+    if not dry_run:
+        # else systemd shows it until the next start of the host
+        _systemctl(paths, "stop", SLICE, check=False)
     _remove(paths, dry_run, say)
     if not dry_run:
         _systemctl(paths, "daemon-reload")
