@@ -20,8 +20,8 @@ from paletteops_agent import content, hostinfo, identity
 from paletteops_agent.config import Configuration, Trust
 from paletteops_agent.paths import Paths
 from paletteops_agent.plane_client import make_plane
-from paletteops_agent.reconcile import SiteError
 from paletteops_agent.service import Agent
+from paletteops_agent.site import SiteError
 from paletteops_agent.userdata import parse
 
 

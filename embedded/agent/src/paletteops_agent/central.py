@@ -30,7 +30,8 @@ from .engine import JoinMaterial
 from .identity import Identity
 from .paths import Paths
 from .plane_client import Backoff, Connection, Plane, Refused, Unreachable, segment
-from .reconcile import SiteError, fingerprint
+from .reconcile import fingerprint
+from .site import SiteError
 from .userdata import UserData
 
 log = logging.getLogger("palette-agent")

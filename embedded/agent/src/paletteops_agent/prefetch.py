@@ -12,14 +12,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from . import content
 from .engine import Engine, EngineError
 from .journal import Journal
-
-if TYPE_CHECKING:
-    from .reconcile import Host, Site
+from .site import Host, Site
 
 log = logging.getLogger("palette-agent")
 

@@ -14,17 +14,16 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from . import content
-from .config import Trust
 from .desired import Task, Wanted
-from .engine import Certificate, Cluster, Engine, EngineError, JoinMaterial, Member, NodeStatus, PackStatus
+from .engine import Certificate, Cluster, Engine, EngineError, Member, NodeStatus, PackStatus
 from .journal import ENTERING, Journal
 from .prefetch import Key, Payloads
+from .site import Host, Site, SiteError
 
 log = logging.getLogger("palette-agent")
 
@@ -44,50 +43,6 @@ MATERIAL_SECONDS = 900
 PREFLIGHT_SECONDS = 120.0
 TASK_TRIES = 3
 TASK_PAUSE = 5.0
-
-
-class SiteError(Exception):
-    """Whoever wants the state cannot be reached, or does not have what is asked for. It is tried again."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason
-        self.message = message
-
-
-class Site(Protocol):
-    """What a reconciler needs of whoever wants the state. Calls block, and may come from three threads."""
-
-    def bundle(self, pack: str, version: str, report: Callable[[str], None]) -> Path:
-        """The file of a content bundle, not verified yet; SiteError, ContentError."""
-
-    def used(self, bundle: Path, good: bool) -> None:
-        """The file is no longer needed; where it was not good it must not be offered again."""
-
-    def material(self) -> JoinMaterial | None:
-        """What this host joins by; None while there is none."""
-
-    def hand_over(self, member_uid: str, material: JoinMaterial) -> None: ...
-
-    def publish_kubeconfig(self, text: str) -> None: ...
-
-    def send_logs(self, request: str) -> None: ...
-
-    def event(self, reason: str, message: str, error: bool = False) -> None: ...
-
-    def changed(self) -> None:
-        """``Reconciler.observed`` has something new to say."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """What a reconciler must know of its host. ``settings`` brings NTP servers and SSH keys to the host."""
-
-    architecture: str
-    trust: Trust
-    content: Path
-    boot_id: str = ""
-    settings: Callable[[Cluster | None], None] = lambda cluster: None
 
 
 class Rest(NamedTuple):

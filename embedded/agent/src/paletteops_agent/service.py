@@ -28,7 +28,8 @@ from .hostsettings import HostSettings
 from .journal import Journal
 from .paths import Paths
 from .plane_client import Plane, make_plane
-from .reconcile import IDLE_PAUSE, Host, Reconciler
+from .reconcile import IDLE_PAUSE, Reconciler
+from .site import Host
 from .userdata import UserData, require_central
 
 log = logging.getLogger("palette-agent")
