@@ -244,8 +244,9 @@ def _write_cluster(cluster: Document, config: Document, observed: Observed, cord
 
 
 def _healthy(observed: Observed, pool: str) -> int:
+    # A machine in a cloud that is to be replaced does not count; a host is changed in place, and serves until then.
     return sum(
-        machine["pool"] == pool and machine["phase"] == "Running" and machine.get("ready", True)
+        machine["pool"] == pool and machine["phase"] == "Running" and machine.get("ready", machine["current"])
         for machine in observed["machines"]
     )
 
