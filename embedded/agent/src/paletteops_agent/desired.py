@@ -167,9 +167,7 @@ def _cluster(part: _Reader, vip_skip: bool) -> Cluster:
         ),
         pack=kubernetes.text("pack", "edge-k8s", PACK_NAME),
         version=kubernetes.text("version", pattern=VERSION).lstrip("v"),
-        next_version=kubernetes.text("next_version", pattern=VERSION).lstrip("v")
-        if kubernetes.has("next_version")
-        else "",
+        next_version=kubernetes.text("next_version", "", VERSION).lstrip("v"),
         pod_cidr=kubernetes.text("pod_cidr"),
         service_cidr=kubernetes.text("service_cidr"),
         kubeadm_override=_override(kubernetes.text("kubeadm_override", "")),
