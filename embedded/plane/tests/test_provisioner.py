@@ -326,3 +326,9 @@ def test_a_machine_that_is_taken_out_is_replaced() -> None:
     world.wanted = replace(world.wanted, removed=frozenset({gone}))
     world.rest()
     assert len(world.machines("w", "Running")) == 2 and gone not in {item["uid"] for item in world.machines("w")}
+
+
+def test_machines_of_a_pool_have_names_of_their_own() -> None:
+    # This cluster's 2nd and 26th machine draw the same suffix.
+    world = World(replace(desired(pool("cp", 1, control_plane=True), pool("w", 29)), uid="u2197")).rest()
+    assert len({machine["name"] for machine in world.machines("w")}) == 29

@@ -321,7 +321,7 @@ class _Run:
         self.machines.append(
             {
                 "uid": digest[:24],
-                "name": f"{self.desired.name}-{pool.name}-{digest[24:29]}",
+                "name": self._free_name(pool, digest[24:]),
                 "number": number,
                 "pool": pool.name,
                 "control_plane": pool.control_plane,
@@ -337,6 +337,12 @@ class _Run:
             kind = "control_plane" if "bootstrapped" in self.passed else "first_control_plane"
         self._start("machine", digest[:24], SECONDS[kind])
         return True
+
+    def _free_name(self, pool: Pool, drawn: str) -> str:
+        """A name that no machine of the cluster has, with a suffix out of what was drawn."""
+        taken = {machine["name"] for machine in self.machines}
+        names = (f"{self.desired.name}-{pool.name}-{drawn[at : at + 5]}" for at in range(len(drawn) - 4))
+        return next(name for name in names if name not in taken)
 
     def _delete(self, machine: Machine) -> None:
         if machine["phase"] == "Deleting":
