@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from support.hosts import hosts_for
+from support.hosts import hosts_for, until
 from support.project import Project
 from support.runs import Outcome, Step, Values, assert_quartet
 from support.specs import SUBJECTS, Subject
@@ -21,15 +21,16 @@ def test_four_steps(project: Project, subject: Subject, way: str) -> None:
     steps = [Step(subject.module, spec, check=check) for spec in specs for check in (True, False, True, False)]
     if subject.prepare:
         project.ansible.play(subject.prepare)
+    api = project.tenant if subject.tenant else project.api
     with hosts_for(project, subject, [name]):
         outcomes = project.ansible.steps(way, steps)
+        # nobody waited for what takes its time
+        until(lambda: name not in api.names(LISTINGS[subject.module]))
     made, changed, removed = outcomes[:4], outcomes[4:8], outcomes[8:]
     for quartet in (made, changed, removed):
         assert_quartet(quartet)
-    api = project.tenant if subject.tenant else project.api
     assert made[0].diff["before"] == ""
     assert removed[1].diff["after"] == ""
-    assert name not in api.names(LISTINGS[subject.module])
     assert_returned(made, subject, name)
     assert_returned(changed, subject, name)
 

@@ -33,13 +33,7 @@ class Api:
         #: What the administrator signs in with, as the flows name it.
         self.sign_in = {"email": plane.sign_in()["emailId"], "password": plane.sign_in()["password"]}
         self._key = plane.key
-        self._client = httpx.Client(
-            base_url=plane.url,
-            headers={"User-Agent": TEST_AGENT},
-            timeout=30.0,
-            verify=plane.ca_file or True,
-            trust_env=False,
-        )
+        self._client = plane.anonymous({"User-Agent": TEST_AGENT})
 
     def close(self) -> None:
         self._client.close()

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import httpx
 
-from support.plane import KEPT, RunningPlane
+from support.plane import RunningPlane
 from support.project import Project
 from support.runs import Api
 from support.specs import Subject
@@ -88,10 +88,7 @@ def register(
     headers = {"EdgeHostToken": token, "EdgeHostClaim": secrets.token_hex(16), "User-Agent": TEST_AGENT}
     if project_uid:
         headers["ProjectUid"] = project_uid
-    verify: Any = plane.ca_file or True
-    client = httpx.Client(
-        base_url=plane.url, headers={"User-Agent": TEST_AGENT}, verify=verify, trust_env=False, limits=KEPT
-    )
+    client = plane.anonymous({"User-Agent": TEST_AGENT})
     answer = client.post("/v1/edgehosts/register", json=body, headers=headers)
     assert answer.status_code == 200, f"{uid}: {answer.status_code} {answer.text[:300]}"
     client.headers["Authorization"] = f"EdgeHost {uid}:{answer.json()['spec']['host']['hostAuthToken']}"

@@ -120,14 +120,18 @@ class RunningPlane:
     def client(self, project: str = "", headers: dict[str, str] | None = None) -> httpx.Client:
         """An HTTP client that is signed in, in the tenant's or a project's scope."""
         sent = {"ApiKey": self.key} | ({"ProjectUid": project} if project else {}) | (headers or {})
-        verify: Any = self.ca_file or True
-        return httpx.Client(base_url=self.url, headers=sent, timeout=30.0, verify=verify, trust_env=False, limits=KEPT)
+        return self.anonymous(sent)
 
     def controls(self) -> httpx.Client:
         """A client for the test controls."""
-        verify: Any = self.ca_file or True
+        return self.anonymous(below="/embedded/v1")
+
+    def anonymous(self, headers: dict[str, str] | None = None, below: str = "") -> httpx.Client:
+        """An HTTP client that is nobody yet."""
+        # Without TLS nothing is verified, and reading the system's authorities is most of what a client costs.
+        verify: Any = self.ca_file or False
         return httpx.Client(
-            base_url=f"{self.url}/embedded/v1", timeout=30.0, verify=verify, trust_env=False, limits=KEPT
+            base_url=self.url + below, headers=headers, timeout=30.0, verify=verify, trust_env=False, limits=KEPT
         )
 
     def __enter__(self) -> Self:

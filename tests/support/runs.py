@@ -21,6 +21,7 @@ import httpx
 import yaml
 
 from support.collection import NAME, tree
+from support.forked import Module
 from support.plane import RunningPlane
 from support.traffic import TEST_AGENT, beyond_the_contract, forget, of_others, recorded
 
@@ -195,7 +196,7 @@ class Ansible:
         own = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         hosts["all"]["vars"] = {**own, **hosts["all"].get("vars", {})}
         path.write_text(json.dumps(hosts), "utf-8")
-        return [sys.executable, "-m", "ansible", "playbook", "-i", str(path), str(playbook), *options]
+        return [sys.executable, "-m", "ansible.cli.playbook", "-i", str(path), str(playbook), *options]
 
     def recording(self) -> tuple[Path, dict[str, str | None]]:
         """A file for the recorder, and the environment that switches it on."""
@@ -269,20 +270,17 @@ class Ansible:
         }
         return json.dumps({"ANSIBLE_MODULE_ARGS": {**step.args, **internal}})
 
+    def forked(self, step: Step, env: Mapping[str, str | None] | None = None, timeout: float = PLAY_SECONDS) -> Module:
+        """The step as a module process, which is still to begin."""
+        return Module(step.module, self.module_input(step), self.environment(env), self.folder, timeout)
+
     def module(self, step: Step, env: Mapping[str, str | None] | None = None, timeout: float = PLAY_SECONDS) -> Outcome:
         """Runs the step as a module process, as Ansible does on a target."""
         if self.recorded:
             self.forget_requests()
-        done = subprocess.run(
-            self.module_command(step.module),
-            input=self.module_input(step),
-            env=self.environment(env),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        process = self.forked(step, env, timeout)
+        process.begin()
+        done = process.end()
         try:
             result = json.loads(done.stdout)
         except ValueError:
@@ -334,26 +332,11 @@ def assert_quartet(quartet: Sequence[Outcome]) -> None:
 
 def at_once(ansible: Ansible, step: Step, count: int) -> list[Values]:
     """The step in so many processes at the same time."""
-    runs = [
-        subprocess.Popen(
-            ansible.module_command(step.module),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ansible.environment(),
-        )
-        for _ in range(count)
-    ]
+    runs = [ansible.forked(step) for _ in range(count)]
     for run in runs:
-        assert run.stdin is not None
-        run.stdin.write(ansible.module_input(step))
-    for run in runs:  # all have started by now: they read their options when these are complete
-        assert run.stdin is not None
-        run.stdin.close()
-        run.stdin = None
-    outputs = [run.communicate(timeout=120) for run in runs]
-    return [json.loads(out) if out else {"failed": True, "msg": error} for out, error in outputs]
+        run.begin()
+    ended = [run.end() for run in runs]
+    return [json.loads(each.stdout) if each.stdout else {"failed": True, "msg": each.stderr} for each in ended]
 
 
 class Api:
