@@ -45,14 +45,29 @@ MAIN = environments.MAIN
 IN_CI = os.environ.get("CI") == "true"
 
 # ansible-test fetches this script, which installs pip into the environments that it makes, from a host of its own.
-# Python brings a pip for that, so a stand-in works everywhere.
+# Python brings a pip for that, so a stand-in works everywhere. The wheel is fetched once, and then only unpacked: it is
+# wanted some thirty times.
 GET_PIP = """\
+import os
 import subprocess
 import sys
+import sysconfig
+import tempfile
+import zipfile
 
-arguments = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
-subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"], stdout=subprocess.DEVNULL)
-subprocess.check_call([sys.executable, "-m", "pip", "install", *arguments])
+wanted = next(argument for argument in sys.argv if argument.startswith("pip=="))
+folder = os.path.dirname(os.path.abspath(__file__))
+wheel = os.path.join(folder, "pip-" + wanted.split("==")[1] + "-py3-none-any.whl")
+if os.path.exists(wheel):
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(sysconfig.get_paths()["purelib"])
+else:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"], stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(dir=folder) as fetched:
+        subprocess.check_call([*pip, "download", "--quiet", "--no-deps", "--dest", fetched, wanted])
+        os.replace(os.path.join(fetched, os.path.basename(wheel)), wheel)
+    subprocess.check_call([*pip, "install", "--quiet", wheel])
 """
 #: the pip that ansible-core 2.19, and 2.20 to 2.22, ask for
 GET_PIP_NAMES = ("get_pip_24_2.py", "get_pip_25_2.py")

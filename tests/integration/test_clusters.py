@@ -73,14 +73,11 @@ SMALL: Values = {
 }
 
 
-def cluster(outcomes_from: int, play: Any) -> list[Outcome]:
-    outcomes: list[Outcome] = play.outcomes[outcomes_from:]
-    return outcomes
-
-
 def run(project: Project, *steps: Step, **more: Any) -> list[Outcome]:
     """The steps after those which make what clusters need."""
-    return cluster(len(NEEDS), project.ansible.play([*NEEDS, *steps], **more))
+    project.ansible.prepare(NEEDS)
+    outcomes: list[Outcome] = project.ansible.play(steps, **more).outcomes
+    return outcomes
 
 
 def change(**more: Any) -> Step:
@@ -109,7 +106,7 @@ def unhurried(slow: RunningPlane, tmp_path: Path) -> Iterator[Project]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_task_that_waits_ends_when_the_cluster_is_ready(unhurried: Project, way: str) -> None:
-    unhurried.ansible.play(NEEDS)
+    unhurried.ansible.prepare(NEEDS)
     outcome = unhurried.ansible.one("cluster", {**SMALL, "wait": True}, way=way)
     assert outcome.changed
     assert outcome.result["status"] == {**READY, "nodes": 3, "healthy_nodes": 3}
@@ -135,7 +132,7 @@ def test_what_was_submitted_is_waited_for_together_by_one_poll(unhurried: Projec
 
 def test_forks_share_the_poll(unhurried: Project) -> None:
     ansible = unhurried.ansible
-    ansible.play(NEEDS)
+    ansible.prepare(NEEDS)
     spec = {**SMALL, "name": "{{ inventory_hostname }}"}
     playbook = ansible.write_play(
         [Step("cluster", spec), Step("cluster_wait", {"name": spec["name"], "wait_interval": 1})]
@@ -173,7 +170,7 @@ def test_a_cluster_that_there_is_not_cannot_be_waited_for(unhurried: Project) ->
 def test_a_plane_that_is_restarted_in_the_middle_of_a_wait(planes: Any, tmp_path: Path) -> None:
     plane: RunningPlane = planes(speed=60.0)
     with fresh_project(plane, tmp_path / "runs") as project:
-        project.ansible.play([*NEEDS, Step("cluster", SMALL)])
+        project.ansible.prepare([*NEEDS, Step("cluster", SMALL)])
         waiting = subprocess.Popen(
             project.ansible.module_command("cluster_wait"),
             stdin=subprocess.PIPE,
@@ -553,7 +550,7 @@ def test_a_deletion_that_does_not_end_is_forced_when_it_may_be(planes: Any, tmp_
 def test_a_cluster_whose_creation_is_not_answered_is_made_once(planes: Any, tmp_path: Path, fault: Values) -> None:
     plane: RunningPlane = planes()
     with fresh_project(plane, tmp_path / "runs") as project:
-        project.ansible.play(NEEDS)
+        project.ansible.prepare(NEEDS)
         with faults(plane, {"method": "POST", "path": "^/v1/spectroclusters/aws$", **fault}):
             outcome = project.ansible.one("cluster", SMALL)
         assert outcome.changed
@@ -588,7 +585,7 @@ def test_an_update_whose_answer_is_lost_is_carried_out_once(
 
 
 def test_twenty_processes_ensure_the_same_cluster(project: Project) -> None:
-    project.ansible.play(NEEDS)
+    project.ansible.prepare(NEEDS)
     results = at_once(project.ansible, Step("cluster", SMALL), 20)
     assert not [result["msg"] for result in results if result.get("failed")]
     assert len({result["cluster"]["uid"] for result in results}) == 1

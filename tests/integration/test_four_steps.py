@@ -19,8 +19,7 @@ def test_four_steps(project: Project, subject: Subject, way: str) -> None:
     change = subject.changes[0]
     specs = [subject.named(name), subject.named(name, change.of(subject.base)), subject.absent(name)]
     steps = [Step(subject.module, spec, check=check) for spec in specs for check in (True, False, True, False)]
-    if subject.prepare:
-        project.ansible.play(subject.prepare)
+    project.ansible.prepare(subject.prepare)
     api = project.tenant if subject.tenant else project.api
     with hosts_for(project, subject, [name]):
         outcomes = project.ansible.steps(way, steps)

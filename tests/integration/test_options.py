@@ -67,8 +67,7 @@ def stories_of(project: Project, subject: Subject) -> list[Story]:
     def look() -> list[Any]:
         return [subject.snapshot(api, name) for name in names]
 
-    for outcome in project.ansible.play(subject.prepare).outcomes if subject.prepare else []:
-        assert not outcome.failed, outcome.msg
+    project.ansible.prepare(subject.prepare)
     with hosts_for(project, subject, names):
         made = [outcome for (outcome,) in groups(bases, False)]
         failed = [outcome.msg for outcome in made if outcome.failed]

@@ -291,6 +291,12 @@ class Ansible:
         """The steps one after the other: in one play (``action``), or as processes (``module``)."""
         return self.play(steps).outcomes if way == "action" else [self.module(step) for step in steps]
 
+    def prepare(self, steps: Sequence[Step]) -> None:
+        """Makes what a test needs, whichever way is the quickest."""
+        for step in steps:
+            outcome = self.module(step)
+            assert not outcome.failed, f"{step.module} {step.args}: {outcome.msg}"
+
     def one(self, module: str, args: Mapping[str, Any], *, check: bool = False, way: str = "module") -> Outcome:
         return self.steps(way, [Step(module, args, check=check)])[0]
 
