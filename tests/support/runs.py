@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ import httpx
 import yaml
 
 from support.collection import NAME, tree
-from support.forked import Module
+from support.forked import MODULES, PLAYBOOK, Forked
 from support.plane import RunningPlane
 from support.traffic import TEST_AGENT, beyond_the_contract, forget, of_others, recorded
 
@@ -191,12 +190,15 @@ class Ansible:
 
     def command(self, playbook: Path | str, *options: str, inventory: Mapping[str, Any] | None = None) -> list[str]:
         """A command line; without an inventory of its own it is for this machine alone."""
+        return [sys.executable, "-m", PLAYBOOK, *self.arguments(playbook, *options, inventory=inventory)]
+
+    def arguments(self, playbook: Path | str, *options: str, inventory: Mapping[str, Any] | None = None) -> list[str]:
         path = self.folder / f"inventory-{self.runs}.json"
         hosts = {"all": {"hosts": {"localhost": {}}}} if inventory is None else copy.deepcopy(dict(inventory))
         own = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         hosts["all"]["vars"] = {**own, **hosts["all"].get("vars", {})}
         path.write_text(json.dumps(hosts), "utf-8")
-        return [sys.executable, "-m", "ansible.cli.playbook", "-i", str(path), str(playbook), *options]
+        return ["-i", str(path), str(playbook), *options]
 
     def recording(self) -> tuple[Path, dict[str, str | None]]:
         """A file for the recorder, and the environment that switches it on."""
@@ -240,16 +242,11 @@ class Ansible:
         record.unlink(missing_ok=True)
         if self.recorded:
             self.forget_requests()
-        done = subprocess.run(
-            self.command(playbook, *options, inventory=inventory),
-            env=self.environment({**recording, **(env or {})}),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        arguments = self.arguments(playbook, *options, inventory=inventory)
+        environment = self.environment({**recording, **(env or {})})
+        process = Forked(PLAYBOOK, arguments, "", environment, self.folder, timeout)
+        process.begin()
+        done = process.end()
         lines = record.read_text("utf-8").splitlines() if record.exists() else []
         records = [json.loads(line) for line in lines]
         outcomes = [
@@ -270,9 +267,10 @@ class Ansible:
         }
         return json.dumps({"ANSIBLE_MODULE_ARGS": {**step.args, **internal}})
 
-    def forked(self, step: Step, env: Mapping[str, str | None] | None = None, timeout: float = PLAY_SECONDS) -> Module:
+    def forked(self, step: Step, env: Mapping[str, str | None] | None = None, timeout: float = PLAY_SECONDS) -> Forked:
         """The step as a module process, which is still to begin."""
-        return Module(step.module, self.module_input(step), self.environment(env), self.folder, timeout)
+        name, text = f"{MODULES}.{step.module}", self.module_input(step)
+        return Forked(name, (), text, self.environment(env), self.folder, timeout)
 
     def module(self, step: Step, env: Mapping[str, str | None] | None = None, timeout: float = PLAY_SECONDS) -> Outcome:
         """Runs the step as a module process, as Ansible does on a target."""
