@@ -76,8 +76,7 @@ SMALL: Values = {
 def run(project: Project, *steps: Step, **more: Any) -> list[Outcome]:
     """The steps after those which make what clusters need."""
     project.ansible.prepare(NEEDS)
-    outcomes: list[Outcome] = project.ansible.play(steps, **more).outcomes
-    return outcomes
+    return project.ansible.play(steps, **more).outcomes
 
 
 def change(**more: Any) -> Step:

@@ -62,6 +62,11 @@ class Forked:
         asked = {"name": name, "arguments": [*arguments], "text": text, "env": dict(env), "cwd": str(cwd)}
         self.connection.sendall(json.dumps(asked).encode())
 
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """Begin, and wait for the end."""
+        self.begin()
+        return self.end()
+
     def begin(self) -> None:
         self.connection.sendall(b"\n")
 

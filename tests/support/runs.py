@@ -189,10 +189,11 @@ class Ansible:
         return path
 
     def command(self, playbook: Path | str, *options: str, inventory: Mapping[str, Any] | None = None) -> list[str]:
-        """A command line; without an inventory of its own it is for this machine alone."""
+        """A command line."""
         return [sys.executable, "-m", PLAYBOOK, *self.arguments(playbook, *options, inventory=inventory)]
 
     def arguments(self, playbook: Path | str, *options: str, inventory: Mapping[str, Any] | None = None) -> list[str]:
+        """Those of a command line; without an inventory of its own it is for this machine alone."""
         path = self.folder / f"inventory-{self.runs}.json"
         hosts = {"all": {"hosts": {"localhost": {}}}} if inventory is None else copy.deepcopy(dict(inventory))
         own = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -244,9 +245,7 @@ class Ansible:
             self.forget_requests()
         arguments = self.arguments(playbook, *options, inventory=inventory)
         environment = self.environment({**recording, **(env or {})})
-        process = Forked(PLAYBOOK, arguments, "", environment, self.folder, timeout)
-        process.begin()
-        done = process.end()
+        done = Forked(PLAYBOOK, arguments, "", environment, self.folder, timeout).run()
         lines = record.read_text("utf-8").splitlines() if record.exists() else []
         records = [json.loads(line) for line in lines]
         outcomes = [
@@ -257,7 +256,7 @@ class Ansible:
     # --- as a module process ---
 
     def module_command(self, module: str) -> list[str]:
-        return [sys.executable, "-m", f"ansible_collections.{NAME}.plugins.modules.{module}"]
+        return [sys.executable, "-m", f"{MODULES}.{module}"]
 
     @staticmethod
     def module_input(step: Step) -> str:
@@ -276,9 +275,7 @@ class Ansible:
         """Runs the step as a module process, as Ansible does on a target."""
         if self.recorded:
             self.forget_requests()
-        process = self.forked(step, env, timeout)
-        process.begin()
-        done = process.end()
+        done = self.forked(step, env, timeout).run()
         try:
             result = json.loads(done.stdout)
         except ValueError:
@@ -336,7 +333,7 @@ def assert_quartet(quartet: Sequence[Outcome]) -> None:
 
 def at_once(ansible: Ansible, step: Step, count: int) -> list[Values]:
     """The step in so many processes at the same time."""
-    runs = [ansible.forked(step) for _ in range(count)]
+    runs = [ansible.forked(step, timeout=120.0) for _ in range(count)]
     for run in runs:
         run.begin()
     ended = [run.end() for run in runs]
