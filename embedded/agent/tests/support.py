@@ -125,6 +125,9 @@ class FakePlane:
             def do(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 raw = self.rfile.read(size)
+                if len(raw) < size:  # whoever sent it was killed on the way: nothing was said
+                    self.close_connection = True
+                    return
                 is_json = self.headers.get("Content-Type") == "application/json"
                 body = json.loads(raw) if raw and is_json else raw
                 headers = {name.lower(): value for name, value in self.headers.items()}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,8 @@ def live(folder: Path, plane: FakePlane, kill_at: str, life: list[dict[str, Any]
             until(look, 30, f"{state['generation']}; reported: {plane.observed}")
     finally:
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(15) == 0, (folder / "log").read_text()
+        code = worker.wait(15)
+    assert code == 0, (folder / "log").read_text()
     return ended
 
 
@@ -133,6 +135,14 @@ def test_killed_while_content_comes(point: str, tmp_path: Path, plane: FakePlane
 
 def test_a_life_without_a_kill(tmp_path: Path, plane: FakePlane) -> None:
     assert live(tmp_path, plane, "") == []
+
+
+def test_a_request_that_breaks_off_says_nothing(plane: FakePlane) -> None:
+    with socket.create_connection(("127.0.0.1", plane.port), timeout=10) as connection:
+        connection.sendall(b"PUT /embedded/v1/hosts/host-1/observed HTTP/1.1\r\nContent-Length: 20\r\n\r\n{")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert (plane.requests, plane.observed) == ([], {})
 
 
 def test_a_half_written_file_is_never_seen(tmp_path: Path) -> None:
