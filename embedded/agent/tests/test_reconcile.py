@@ -87,16 +87,15 @@ class Host:
 
     def observed(self, seconds: float = 20, **facts: Any) -> dict[str, Any]:
         """The report in which these facts are so."""
-        look = self.plane
 
-        def is_so() -> bool:
-            return bool(look.observed) and all(look.observed.get(name) == value for name, value in facts.items())
+        def report() -> dict[str, Any]:
+            last = self.plane.observed
+            return last if all(last.get(name) == value for name, value in facts.items()) else {}
 
         try:
-            until(is_so, seconds, facts)
+            return until(report, seconds, facts)
         except AssertionError as error:
-            raise AssertionError(f"{error}; reported: {look.observed}") from None
-        return look.observed
+            raise AssertionError(f"{error}; reported: {self.plane.observed}") from None
 
     def done(self, generation: str) -> dict[str, Any]:
         return self.observed(generation=generation)
@@ -193,8 +192,8 @@ def test_a_host_joins_as_soon_as_there_is_material(host: Host, tmp_path: Path) -
         "certificate_key": None,
         "expires_at": "2030-01-01T00:00:00Z",
     }
-    report = host.observed(phase="running")
-    assert report["node"]["name"] == "host-1"
+    report = host.done("g1")
+    assert (report["phase"], report["node"]["name"]) == ("running", "host-1")
     kept = [path.read_text() for path in (tmp_path / "host-1/opt").rglob("*") if path.is_file()]
     assert kept and not any(token in text for text in kept)
 
@@ -240,6 +239,25 @@ def test_a_failed_upgrade_that_is_taken_back(host: Host) -> None:
     assert report["error"] is None
     assert "upgrade 1.35.4" in host.engine.calls, "what was begun is brought back by the engine"
     assert report["node"]["kubernetes_version"] == "1.35.4"
+
+
+def test_what_was_applied_is_said_together_with_what_came_of_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring_up(host)
+    reconciler = host.running.agent.reconciler
+    states: list[dict[str, Any]] = []
+
+    def changed(tell: Any = reconciler.site.changed) -> None:
+        states.append(reconciler.observed())
+        tell()
+
+    monkeypatch.setattr(reconciler.site, "changed", changed)
+    host.engine.fail["upgrade 1.36.3"] = [EngineError("ProbeFailed", "it does not get ready")] * 50
+    host.plane.say(desired("g2", "run", version="1.36.3"))
+    until(lambda: (host.plane.observed.get("error") or {}).get("reason") == "ProbeFailed")
+    host.plane.say(desired("g3", "run"))
+    host.done("g3")
+    errors = {(state["generation"], (state["error"] or {}).get("reason")) for state in states}
+    assert errors == {("g1", None), ("g1", "ProbeFailed"), ("g3", None)}
 
 
 def test_a_host_is_looked_after_while_its_upgrade_fails(host: Host) -> None:

@@ -46,14 +46,15 @@ TASK_PAUSE = 5.0
 
 
 class Rest(NamedTuple):
-    """What a pass ended with: seconds until the next one, what the host waits for meanwhile, and what failed before and
-    is tried again beside that.
+    """What a pass ended with: seconds until the next one, what the host waits for meanwhile, what failed before and is
+    tried again beside that, and the generation of the wanted state that the host is in now.
     """
 
     pause: float
     phase: str = ""
     step: str = ""
     failure: Exception | None = None
+    applied: str | None = None
 
 
 class Stopped(Exception):
@@ -228,7 +229,13 @@ class Reconciler:
         else:
             if rest.failure is None:
                 self._failures = 0
-            self._set(error=rest.failure and _worded(rest.failure), phase=rest.phase, step=rest.step)
+            # in one step: no report says that a state is reached, and beside it what kept the host from it before
+            self._set(
+                error=rest.failure and _worded(rest.failure),
+                phase=rest.phase,
+                step=rest.step,
+                applied=rest.applied or self._applied,
+            )
             return self._pause(rest.pause / self._speed)
         if self.journal.state.member:
             # what failed is tried again later, and the host serves until then
@@ -293,15 +300,13 @@ class Reconciler:
             if wanted.reset != state.reset_done:
                 self._leave(force=True, reset_done=wanted.reset)
             # whatever else is wanted was so before the reset
-            self._set(applied=wanted.generation)
-            return Rest(IDLE_PAUSE)
+            return Rest(IDLE_PAUSE, applied=wanted.generation)
         cluster, member = wanted.cluster, wanted.member
         if wanted.step == "leave" or cluster is None or member is None:
             if state.cluster_uid or state.member or state.unfinished:
                 self._leave(force=cluster is None)
             self.host.settings(None)
-            self._set(applied=wanted.generation)
-            return Rest(IDLE_PAUSE)
+            return Rest(IDLE_PAUSE, applied=wanted.generation)
         if state.cluster_uid not in (None, cluster.uid) or self._must_undo(wanted, cluster):
             self._leave(force=True)
         self.journal.note(cluster_uid=cluster.uid, cluster_name=cluster.name)
@@ -313,8 +318,7 @@ class Reconciler:
             rest = self._look_after(wanted, replace(cluster, version=state.version), member)
             return rest._replace(step=self._payloads.step, failure=self._payloads.failure)
         if wanted.step == "prepare" and not state.member:
-            self._set(applied=wanted.generation)
-            return Rest(IDLE_PAUSE)
+            return Rest(IDLE_PAUSE, applied=wanted.generation)
         if not state.member and not self._enter(wanted.step, cluster, member):
             return Rest(MATERIAL_PAUSE, "joining", "waiting for join material")
         if changes_version:
@@ -488,9 +492,9 @@ class Reconciler:
             self._packs_for = None
             self._set(packs=[])
         ready = self._node is not None and self._node.ready and health.healthy
-        if not tasks_left and not packs_left and cluster is wanted.cluster:
-            self._set(applied=wanted.generation)
-        return Rest(RUNNING_PAUSE if ready and not tasks_left and not packs_left else SOON)
+        if tasks_left or packs_left:
+            return Rest(SOON)
+        return Rest(RUNNING_PAUSE if ready else SOON, applied=wanted.generation if cluster is wanted.cluster else None)
 
     def _look_at_certificates(self) -> None:
         now = time.monotonic()
