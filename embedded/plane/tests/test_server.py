@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from paletteops_plane.app import LARGEST_BODY
 from paletteops_plane.store import SCHEMA_VERSION
 
 START_WITHIN = 30.0
@@ -381,6 +384,18 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure(start: Sta
     plane.stop()
     written = plane.data.with_name("log").read_text()
     assert "Traceback" not in written and "ERROR" not in written
+
+
+def test_a_body_that_is_too_large_gets_its_answer(start: Start) -> None:
+    """By a client that looks for an answer only when all is sent, as most do: an earlier one would be lost."""
+    plane = start()
+    request = urllib.request.Request(
+        f"{plane.url}/v1/projects", b" " * (4 * LARGEST_BODY), {"ApiKey": plane.key, "Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    with refused.value as answer:
+        assert (answer.code, json.load(answer)["details"]) == (400, {"bytes": LARGEST_BODY})
 
 
 def test_a_folder_of_content_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:

@@ -101,8 +101,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-#: Bytes of the largest body that is read. Manifests and values are the largest that clients send.
+#: Bytes of the largest body that is taken. Manifests and values are the largest that clients send.
 LARGEST_BODY = 8 * 1024 * 1024
+#: Bytes of a larger one that are read and thrown away: a client that still sends would not see why it is refused.
+LARGEST_REFUSED = 8 * LARGEST_BODY
 
 
 async def _content(request: Request) -> bytes:
@@ -110,9 +112,12 @@ async def _content(request: Request) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > LARGEST_BODY:
-            raise ApiError("InvalidRequest", f"the body is larger than {LARGEST_BODY} bytes", {"bytes": LARGEST_BODY})
-        parts.append(part)
+        if size > LARGEST_REFUSED:
+            break
+        if size <= LARGEST_BODY:
+            parts.append(part)
+    if size > LARGEST_BODY:
+        raise ApiError("InvalidRequest", f"the body is larger than {LARGEST_BODY} bytes", {"bytes": LARGEST_BODY})
     return b"".join(parts)
 
 
