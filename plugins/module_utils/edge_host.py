@@ -11,7 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.client import Client
-from ansible_collections.paletteops.modes.plugins.module_utils.errors import ApiError, PaletteError, unknown
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import (
+    ApiError,
+    PaletteError,
+    one_line,
+    unknown,
+)
 from ansible_collections.paletteops.modes.plugins.module_utils.fields import Field, Values, decode, encode
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Result, Session
 from ansible_collections.paletteops.modes.plugins.module_utils.resource import (
@@ -46,7 +51,7 @@ def host_of(item: dict[str, Any]) -> Host:
         "tags": labels_to_tags(metadata.get("labels") or {}),
         "state": status.get("state") or UNPAIRED,
         "health": health.get("state") or "",
-        "message": health.get("message") or "",
+        "message": one_line(health.get("message")),
         "agent_version": health.get("agentVersion") or "",
         "architecture": device.get("archType") or "amd64",
         "host_type": device.get("hostType") or "",

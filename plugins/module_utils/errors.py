@@ -11,6 +11,16 @@ from collections.abc import Iterable
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """The text without characters that a terminal obeys instead of showing: some of it comes from others' machines."""
+    return "".join(character if character.isprintable() or character in "\n\t" else " " for character in text)
+
+
+def one_line(text: Any) -> str:
+    """Somebody else's text as a part of a sentence: it can begin no line that looks like Ansible's own."""
+    return " ".join(printable(str(text or "")).split())
+
+
 class PaletteError(Exception):
     """An error with a message for the user, and what a playbook may want to read of it.
 
@@ -19,7 +29,7 @@ class PaletteError(Exception):
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = printable(message)
         self.details = details
 
 
@@ -30,7 +40,7 @@ class ApiError(PaletteError):
         body = body if isinstance(body, dict) else {"message": str(body or "").strip()[:500]}
         self.status = status
         self.code: str = str(body.get("code") or "")
-        said = str(body.get("message") or "no reason was given")
+        said = one_line(body.get("message")) or "no reason was given"
         error = {key: body.get(key) for key in ("code", "message", "details", "ref")}
         error.update(status=status, method=method, path=path)
         super().__init__(

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.client import Client
-from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError
+from ansible_collections.paletteops.modes.plugins.module_utils.errors import PaletteError, one_line
 from ansible_collections.paletteops.modes.plugins.module_utils.operation import Session, Spec
 
 WAIT_SPEC: Spec = {
@@ -82,8 +82,13 @@ def repave_reasons(client: Client, uid: str) -> tuple[str, list[str]]:
     """State and reasons of a cluster's repave; both empty where there is none."""
     answer = client.find(f"/v1/spectroclusters/{uid}/repave/status") or {}
     reasons = (answer.get("spec") or {}).get("reasons") or []
-    texts = [str(item.get("message") or item.get("code")) for item in reasons]
+    texts = [one_line(item.get("message") or item.get("code")) for item in reasons]
     return str((answer.get("status") or {}).get("state") or ""), texts
+
+
+def reason_of(item: dict[str, Any]) -> str:
+    """Why, of a condition or an event: what it says may be the words of a host."""
+    return one_line(": ".join(filter(None, (item.get("reason"), item.get("message")))))
 
 
 def words(known: dict[str, Any]) -> str:
@@ -213,7 +218,7 @@ class Waiter:
         telling = [condition for condition in unmet if condition.get("reason") != "InProgress"]
         reasons: dict[str, list[str]] = {}
         for condition in telling or unmet:
-            text = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
+            text = reason_of(condition)
             reasons.setdefault(text, []).append(condition["type"])
         texts = [
             f"{' and '.join(types)} {'are' if len(types) > 1 else 'is'} not met ({text})"
@@ -227,7 +232,7 @@ class Waiter:
     def last_event(self) -> str:
         answer = self.client.find(f"/v1/events/components/spectrocluster/{self.uid}", query={"limit": 1}) or {}
         for item in answer.get("items") or []:
-            return ": ".join(filter(None, (item.get("reason"), item.get("message"))))
+            return reason_of(item)
         return ""
 
     def _error(self, what: str, last: dict[str, Any]) -> PaletteError:

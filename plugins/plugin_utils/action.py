@@ -77,7 +77,7 @@ class PaletteAction(ActionBase):
     def _here(self, result: dict[str, Any]) -> dict[str, Any]:
         display = Display()
         quiet = bool(self._task.no_log)
-        title = self._task.args.get("name")
+        title = self._task.args.get("name") or self._task.args.get("uid")
 
         def tell(line: str) -> None:
             if not quiet:

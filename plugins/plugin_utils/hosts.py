@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import math
 import re
@@ -101,11 +102,15 @@ def misplaced(
         found = places(clusters, hosts)
     except PaletteError as error:
         return [error.message]
-    wrong = []
+    wrong = _one_and_the_same(found, clusters, hosts, seen)
+    strange = {name for variables in clusters.values() for pool in pools_of(variables) for name in pool_hosts(pool)}
+    strange -= {*hosts, *(place["uid"] for place in found.values())}
     for host in hosts:
         if host in seen and not found[host]["mode"]:
+            close = difflib.get_close_matches(host, strange, 1)
+            meant = f" One names '{close[0]}', which is no host of {HOSTS}." if close else ""
             wrong.append(
-                f"The host '{host}' belongs to no cluster: no {PREFIX}pools names it. Name it in a pool, or set "
+                f"The host '{host}' belongs to no cluster: no {PREFIX}pools names it.{meant} Name it in a pool, or set "
                 f"{PREFIX}mode and {PREFIX}project of it to register a spare host."
             )
         if host in seen:
@@ -134,6 +139,49 @@ def misplaced(
                 "--limit, or take the cluster out of it."
             )
     return wrong
+
+
+#: Connections to a machine that the inventory's address names, and not one of their own kind, such as local.
+_SSH = ("ssh", "smart", "paramiko")
+
+#: What leads to a machine: sites may reuse addresses behind jump hosts of their own.
+_WAY = ("ansible_port", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+
+
+def _one_and_the_same(
+    found: Mapping[str, Mapping[str, Any]],
+    clusters: Mapping[str, Variables],
+    hosts: Mapping[str, Variables],
+    seen: Collection[str],
+) -> list[str]:
+    """Hosts that would be one to the plane, or are one machine, where the play sees one of them."""
+    by_uid: dict[tuple[str, ...], list[str]] = {}
+    by_machine: dict[tuple[str, ...], list[str]] = {}
+    for host, variables in hosts.items():
+        place = found[host]
+        above = clusters.get(place["cluster"] or "", {})
+        plane = str(variables.get(PREFIX + "api_url") or above.get(PREFIX + "api_url") or "")
+        by_uid.setdefault((place["uid"], plane), []).append(host)
+        if str(variables.get("ansible_connection") or _SSH[0]).rpartition(".")[2] in _SSH:
+            address = str(variables.get("ansible_host") or host)
+            way = (str(variables.get(name) or "") for name in _WAY)
+            by_machine.setdefault((address, *way), []).append(host)
+    wrong = [
+        f"The hosts {_listed(names)} have the same UID, '{key[0]}', and each host has one of its own. Correct "
+        f"{PREFIX}host_uid."
+        for key, names in by_uid.items()
+        if len(names) > 1 and any(name in seen for name in names)
+    ]
+    return wrong + [
+        f"The hosts {_listed(names)} are one machine: the address of each is {key[0]}. Correct ansible_host, or take "
+        "one out of the inventory."
+        for key, names in by_machine.items()
+        if len(names) > 1 and any(name in seen for name in names)
+    ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
 
 
 def with_uids(pools: Iterable[Mapping[str, Any]], hosts: Mapping[str, Variables]) -> list[dict[str, Any]]:
@@ -203,7 +251,8 @@ def judge(facts: Mapping[str, Any] | None, wants: Mapping[str, Any]) -> list[dic
 
     facts   what the role's probe read; None where the host could not be reached
     wants   architectures of the agent, requirements {cpus, memory_mib, disk_gib}, ports, ranges, commands,
-            install_packages, family, fips, ignored checks, and what the plane knows of the host (record)
+            install_packages, family, fips, ignored checks, the project, whether the agent's file is missing, and what
+            the plane knows of the host (record)
     """
     found = []
     for check, sentence in _judge(facts, wants):
@@ -214,8 +263,12 @@ def judge(facts: Mapping[str, Any] | None, wants: Mapping[str, Any]) -> list[dic
 
 def _judge(facts: Mapping[str, Any] | None, wants: Mapping[str, Any]) -> Iterator[Finding]:
     if facts is None:
-        reason = str(wants.get("unreachable") or "it gave no answer").strip()
-        yield "connection", f"The host cannot be reached: {reason}. Correct ansible_host, its user or its key."
+        reason = str(wants.get("unreachable") or "it gave no answer").strip(" \r\n.:")
+        yield (
+            "connection",
+            f"The host cannot be reached: {reason}. Look whether it is up, and whether "
+            "ansible_host, its user and its key are right.",
+        )
         return
     yield from _machine(facts, wants)
     if ARCHITECTURES.get(str(facts["machine"])) in wants["architectures"]:
@@ -240,6 +293,8 @@ def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
             f"Nothing says which agent to install. Set one of {PREFIX}agent_version, {PREFIX}agent_url, "
             f"{PREFIX}agent_file and {PREFIX}agent_archive; or {PREFIX}agent_install to false where the image has it.",
         )
+    elif wants.get("missing_file"):
+        yield "agent", f"There is no file {wants['from']} where Ansible runs. Correct its path, or bring it there."
     elif not CHECKSUM.fullmatch(wants["checksum"]):
         said = f"is '{wants['checksum']}', which is no SHA-256" if wants["checksum"] else "is missing"
         yield (
@@ -417,6 +472,14 @@ def _recorded(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[Fi
 def _earlier(facts: Mapping[str, Any], wants: Mapping[str, Any]) -> Iterator[Finding]:
     """What the role itself has brought to a host before."""
     plane = facts["agent"]["note"].get("plane")
+    project = facts["agent"]["note"].get("project")
+    if facts["agent"]["program"] and project not in (None, wants.get("project")):
+        yield (
+            "project",
+            f"The host was registered in the project '{project}', and {PREFIX}project is '{wants.get('project')}'. A "
+            f"host stays in its project: correct {PREFIX}project, or take the agent off first (the playbook teardown "
+            f"with {PREFIX}agent_uninstall and {PREFIX}agent_deregister).",
+        )
     if facts["clusters"] and plane not in (None, wants["plane"]):
         yield (
             "cluster",

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.paletteops.modes.plugins.module_utils.client import ENVIRONMENT
@@ -107,7 +107,7 @@ PROBLEM = 500
 
 
 def summary(clusters: Mapping[str, Variables], left: Collection[str], check_mode: bool) -> list[str]:
-    """The lines of a table of the play's clusters, and beneath it what is wrong with each that failed.
+    """The lines of a table of the play's clusters, of the places of kubeconfigs, and of what is wrong with each failed one.
 
     clusters   the variables of each host of the play, what its tasks have registered among them
     left       the hosts which had not failed when the play began
@@ -118,12 +118,23 @@ def summary(clusters: Mapping[str, Variables], left: Collection[str], check_mode
     if not any(problems.values()) and not all(results.values()):
         return []
     rows = [_row(host, clusters[host], results[host], problems[host], check_mode) for host in clusters]
-    lines = _table([COLUMNS, *rows])
+    lines = [*_table([COLUMNS, *rows]), *([] if check_mode else _kubeconfigs(results.values()))]
     for host in clusters:
         text = problems[host]
         if text:
             lines.append(f"{host}: {text if len(text) <= PROBLEM else text[: PROBLEM - 3] + '...'}")
     return lines
+
+
+def _kubeconfigs(results: Iterable[dict[str, Any]]) -> list[str]:
+    """Where the kubeconfigs are, a line for each folder."""
+    folders: dict[str, list[str]] = {}
+    for result in results:
+        written = result.get("kubeconfig") or {}
+        if written.get("dest") and not written.get("failed"):
+            folder, name = os.path.split(str(written["dest"]))
+            folders.setdefault(folder, []).append(name)
+    return [f"kubeconfigs in {folder}/ are {', '.join(names)}" for folder, names in folders.items()]
 
 
 def _results(variables: Variables) -> dict[str, Any]:

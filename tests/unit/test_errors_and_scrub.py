@@ -54,6 +54,12 @@ def test_an_api_error_says_call_status_and_reason(body: Any) -> None:
     assert error.details["error"]["status"] == 409
 
 
+def test_others_words_stay_words_in_one_line() -> None:
+    error = ApiError(409, {"message": "x\x1b[2J\x07\nfatal: [h1]: \ud800 no"}, "GET", "/v1/x")
+    assert error.message.endswith(": x [2J fatal: [h1]: no")
+    assert PaletteError("2 things:\n- a\x1b[31m\tb é 名").message == "2 things:\n- a [31m\tb é 名"
+
+
 def test_details_are_part_of_the_result() -> None:
     assert summary(PaletteError("why", extra=1)) == {"msg": "why", "extra": 1}
     assert summary(ValueError("why")) == {"msg": "ValueError: why"}

@@ -104,6 +104,59 @@ def test_a_host_of_no_cluster_says_what_it_is_for() -> None:
     assert wrong("store a b c d", machines={**MACHINES, "d": {"palette_mode": "agent"}}) == []
 
 
+def test_a_host_that_no_pool_names_as_it_is_called_says_what_was_meant() -> None:
+    pools = [{"name": "control-plane", "control_plane": True, "hosts": ["a", "line-22"]}]
+    (sentence,) = wrong(
+        "store a line-2", clusters={"store": {**STORE, "palette_pools": pools}}, machines={"a": {}, "line-2": {}}
+    )
+    assert "'line-2' belongs to no cluster" in sentence and "One names 'line-22'" in sentence
+
+
+def test_a_uid_that_two_hosts_have_is_named() -> None:
+    machines = {**MACHINES, "c": {"palette_host_uid": "uid-of-b"}}
+    (sentence,) = wrong("store a b c", machines=machines)
+    assert "'b' and 'c'" in sentence and "'uid-of-b'" in sentence and "palette_host_uid" in sentence
+    assert wrong("a", machines=machines) == [], "the play sees neither"
+    machines["c"] = {"palette_host_uid": "uid-of-b", "palette_api_url": "https://other.example"}
+    assert wrong("store a b c", machines=machines) == [], "planes know nothing of each other"
+
+
+@pytest.mark.parametrize(
+    "first, second, same",
+    [
+        ({"ansible_host": "192.0.2.11"}, {"ansible_host": "192.0.2.11"}, True),
+        (
+            {"ansible_host": "192.0.2.11"},
+            {"ansible_host": "192.0.2.11", "ansible_connection": "ansible.builtin.ssh"},
+            True,
+        ),
+        ({}, {"ansible_host": "a"}, True),
+        ({"ansible_host": "192.0.2.11"}, {"ansible_host": "192.0.2.12"}, False),
+        (
+            {"ansible_host": "192.0.2.1", "ansible_port": 2201},
+            {"ansible_host": "192.0.2.1", "ansible_port": 2202},
+            False,
+        ),
+        # behind jump hosts of their own
+        (
+            {"ansible_host": "192.0.2.11", "ansible_ssh_common_args": "-J site-1"},
+            {"ansible_host": "192.0.2.11", "ansible_ssh_common_args": "-J site-2"},
+            False,
+        ),
+        (
+            {"ansible_host": "x", "ansible_connection": "local"},
+            {"ansible_host": "x", "ansible_connection": "local"},
+            False,
+        ),
+    ],
+)
+def test_a_machine_that_two_hosts_name_is_named(first: Values, second: Values, same: bool) -> None:
+    found = wrong("store a b c", machines={"a": first, "b": {"palette_host_uid": "uid-of-b", **second}, "c": {}})
+    assert len(found) == same
+    if same:
+        assert "'a' and 'b' are one machine" in found[0] and "ansible_host" in found[0]
+
+
 def test_a_vip_that_is_the_address_of_a_host_of_the_cluster_is_named() -> None:
     machines = {**MACHINES, "a": {"ansible_host": "192.0.2.9"}, "d": {"palette_mode": "agent"}}
     clusters = {"store": {**STORE, "palette_vip": "192.0.2.9"}}
@@ -202,6 +255,10 @@ WANTS: Values = {
 }
 
 
+#: An agent that the role has installed.
+OWN: Values = {"program": True, "note": {"wanted": "older"}, "user_data": "same"}
+
+
 def judged(facts: Values, wants: Values) -> dict[str, str]:
     content = {**copy.deepcopy(GOOD), **facts}
     return {found["check"]: found["finding"] for found in hosts.judge(content, {**WANTS, **wants})}
@@ -237,6 +294,8 @@ def test_a_good_host_has_no_findings() -> None:
         ("kubernetes", "/etc/rancher", {"clusters": ["/etc/rancher/k3s"]}, {}),
         ("agent", "did not install", {"agent": {"program": True, "note": None, "user_data": "other"}}, {}),
         ("agent", "palette_agent_file", {}, {"from": ""}),
+        ("agent", "no file /x/agent", {}, {"from": "/x/agent", "checksum": "", "missing_file": True}),
+        ("project", "'retail'", {"agent": {**OWN, "note": {"project": "retail"}}}, {"project": "stores"}),
         ("record", "'a'", {}, {"record": {"uid": "a", "state": "ready"}}),
         ("checksum", "missing", {}, {"checksum": ""}),
         ("checksum", "'abc'", {}, {"checksum": "abc"}),
@@ -274,9 +333,8 @@ def test_the_clock_of_a_container_is_its_machines() -> None:
 
 
 def test_where_the_role_has_been_its_own_ports_and_services_do_not_count() -> None:
-    own = {"program": True, "note": {"wanted": "older"}, "user_data": "same"}
     used = {"ports": [6443], "engines": ["kubelet.service"], "clusters": ["/etc/kubernetes/kubelet.conf"]}
-    assert judged({"agent": own, **used}, {"record": {"uid": "a", "state": "in-use"}}) == {}
+    assert judged({"agent": OWN, **used}, {"record": {"uid": "a", "state": "in-use"}}) == {}
 
 
 def test_an_unreachable_host_is_one_finding() -> None:

@@ -189,6 +189,14 @@ BAD = {
         "palette_vip is '192.0.2.300', which is no IP address",
         "Correct",
     ),
+    **{
+        f"address of no host, {address}": (
+            changed(AGENT, vip=address),
+            f"palette_vip is '{address}', which no host of a network can have",
+            "Name an address of the hosts' network",
+        )
+        for address in ("127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "169.254.1.1", "::1", "fe80::1")
+    },
     "kind of endpoint": (changed(AGENT, vip=..., endpoint={"host": "h", "type": "VIP"}), "palette_endpoint", "Correct"),
     "no hosts": (pools(AGENT, 0, hosts=...), "palette_pools.control-plane.hosts is missing", "Name it"),
     "even hosts": (pools(AGENT, 0, hosts=["a", "b"]), "pools.control-plane has 2 hosts", "1, 3, 5 or 7"),
@@ -457,6 +465,19 @@ def test_the_summary_has_a_line_for_each_cluster_and_says_what_is_wrong() -> Non
     assert lines[4].split() == ["early", "controller", "aws", "failed"]
     assert lines[5:7] == ["stuck: no such type", "refused: no such account"]
     assert lines[7].startswith("early: ")
+
+
+def test_the_summary_says_where_kubeconfigs_are() -> None:
+    places = {"a": "/home/ops/.kube/retail/a", "b": "/home/ops/.kube/retail/b", "c": "/srv/c"}
+    clusters: dict[str, Any] = {
+        name: {**AWS, "palette__cluster": SUBMITTED, "palette__ready": READY, "palette__kubeconfig": {"dest": dest}}
+        for name, dest in places.items()
+    }
+    clusters["d"] = {**AWS, "palette__cluster": SUBMITTED, "palette__kubeconfig": {"dest": "/x/d", "failed": True}}
+    lines = summary(clusters, list(clusters), check_mode=False)
+    assert lines[5:7] == ["kubeconfigs in /home/ops/.kube/retail/ are a, b", "kubeconfigs in /srv/ are c"]
+    assert not any("/x" in line for line in lines)
+    assert not any("kubeconfigs" in line for line in summary(clusters, list(clusters), check_mode=True))
 
 
 def test_the_summary_waits_for_the_last_cluster_unless_one_has_failed() -> None:

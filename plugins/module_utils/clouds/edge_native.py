@@ -213,9 +213,12 @@ def check_cluster(config: Values, pools: list[Values]) -> list[str]:
 
 def address_findings(where: str, value: str) -> list[str]:
     try:
-        ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value)
     except ValueError:
         return [f"{where} is '{value}', which is no IP address. Correct it."]
+    special = address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local
+    if special or (address.version == 4 and address.is_reserved):
+        return [f"{where} is '{value}', which no host of a network can have. Name an address of the hosts' network."]
     return []
 
 
