@@ -52,6 +52,29 @@ def test_what_is_sent_to_register(tmp_path: Path, plane: FakePlane) -> None:
     assert plane.requests[-1][2]["authorization"] == "EdgeHost host-1:credential-1"
 
 
+def test_a_token_that_ends_with_a_newline(tmp_path: Path, plane: FakePlane) -> None:
+    assert agent_of(tmp_path, plane, token="secret-token\n").poll() == 0.0
+    assert plane.requests[0][2]["edgehosttoken"] == "secret-token"
+
+
+@pytest.mark.parametrize("credential", ["", "a b", "a\nb", "ü", None])
+def test_a_credential_that_no_header_can_hold_is_none(
+    credential: Any, tmp_path: Path, plane: FakePlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = {"spec": {"host": {"hostAuthToken": credential}}}
+    plane.answers = lambda *_: (200, {}, json.dumps(content).encode())
+    agent = agent_of(tmp_path, plane)
+    assert agent.poll() > 0
+    assert not agent.central.registered.is_set() and "holds no credential" in caplog.text
+
+
+def test_an_address_that_no_resolver_takes(tmp_path: Path, plane: FakePlane, caplog: pytest.LogCaptureFixture) -> None:
+    data = parse(user_data(f"http://{'a' * 64}.example"))
+    agent = Agent(Paths(tmp_path / "host-1"), data, simulated(tmp_path), durable=False)
+    assert agent.poll() > 0
+    assert "cannot register with" in caplog.text
+
+
 def test_the_claim_is_on_the_disk_before_it_is_shown(tmp_path: Path, plane: FakePlane) -> None:
     kept = []
 

@@ -330,6 +330,13 @@ def test_back_off_grows_with_jitter_and_has_an_end() -> None:
     assert len({Backoff().next() for _ in range(50)}) > 40
 
 
+@pytest.mark.parametrize("value", ["canary\n", "a\rcanary", "canary\0", "\x7fcanary"])
+def test_a_header_that_cannot_be_sent_is_told_by_its_name(value: str, plane: FakePlane) -> None:
+    with pytest.raises(Unreachable, match="the header EdgeHostToken") as caught:
+        Connection(Plane(plane.url)).request("GET", "/", headers={"EdgeHostToken": value})
+    assert "canary" not in str(caught.value) and plane.requests == []
+
+
 def test_bodies_are_json(plane: FakePlane) -> None:
     Connection(Plane(plane.url)).request("PUT", "/x", {"a": [1]})
     assert plane.requests[0][3] == {"a": [1]}

@@ -259,6 +259,7 @@ def test_sources_that_do_not_do(source: str, said: str, machine: Machine) -> Non
         ("#cloud-config\nstages: {boot: [{users: {}}]}", "stages.boot[0].users is not supported"),
         ("\xff\xfe", "first line must be #cloud-config"),
         (user_data("plane.example", caCerts=["bm9uc2Vuc2U="]), "stylus.site.caCerts[0] holds no certificate"),
+        (user_data("plane.example", "a token"), "stylus.site.edgeHostToken must be"),
         (with_configuration("engine: docker"), "engine is 'docker'; allowed are kubeadm, simulated"),
         (with_configuration("content: {public_key: mine}"), "content.public_key is no public key in PEM form"),
     ],

@@ -99,6 +99,49 @@ def test_wrong_values_are_refused_with_key_value_and_what_is_allowed(stylus: dic
     assert said in found and "canary" not in found
 
 
+def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    site = {
+        "edgeHostToken": "token\n",
+        "paletteEndpoint": " plane.example\n",
+        "projectName": "retail \n",
+        "name": "a\n",
+    }
+    more = {"network": {"httpProxy": "http://proxy.example:3128\n"}, "tagsFromFile": {"delimiter": " "}}
+    data = read(stylus={"managementMode": "central\n", "site": {**site, **more}})
+    assert (data.token, data.endpoint, data.get("site.projectName")) == ("token", "https://plane.example", "retail")
+    assert (data.get("site.name"), data.get("managementMode")) == ("a", "central")
+    assert data.get("site.network.httpProxy") == "http://proxy.example:3128"
+    assert data.get("site.tagsFromFile.delimiter") == " ", "but of what is made of white space"
+
+
+@pytest.mark.parametrize("token", ["canary one", "canary\tone", "canary\none", "canary\0", "canäry", "canary\u2028x"])
+def test_a_token_that_is_none_is_refused_by_its_key_without_its_value(token: str) -> None:
+    text = mistakes(stylus={"site": {"edgeHostToken": token}})
+    assert "stylus.site.edgeHostToken must be" in text and "can" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "köln"),
+        ("name", "a\0"),
+        ("projectUid", "a b"),
+        ("projectUid", "ü"),
+        ("projectName", "a\nb"),
+        ("projectName", "a\x1b"),
+        ("paletteEndpoint", "plane.example/ä"),
+        ("paletteEndpoint", "plane.example/a b"),
+        ("paletteEndpoint", "plane\n.example"),
+    ],
+)
+def test_what_no_header_can_hold_is_refused(key: str, value: str) -> None:
+    assert f"stylus.site.{key}" in mistakes(stylus={"site": {key: value}})
+
+
+def test_names_of_projects_may_be_of_any_script() -> None:
+    assert read(stylus={"site": {"projectName": "Łódź"}}).get("site.projectName") == "Łódź"
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     text = mistakes(stylus={"debug": 1, "managementMode": "x"}, install={"device": "/dev/sda"}, stages={"rootfs": []})
     for part in ("stylus.debug", "stylus.managementMode", "install.device", "stages.rootfs"):
@@ -198,9 +241,10 @@ def test_the_endpoint(given: str, url: str) -> None:
     assert endpoint_url(given) == url
 
 
-def test_an_agent_cannot_do_without_plane_and_token() -> None:
+@pytest.mark.parametrize("stylus", [{}, {"site": {"paletteEndpoint": " ", "edgeHostToken": "\n"}}])
+def test_an_agent_cannot_do_without_plane_and_token(stylus: dict[str, Any]) -> None:
     with pytest.raises(UserDataError) as caught:
-        require_central(read(stylus={}))
+        require_central(read(stylus=stylus))
     assert caught.value.mistakes == [
         "stylus.site.paletteEndpoint is missing",
         "stylus.site.edgeHostToken is missing",

@@ -32,7 +32,7 @@ from .paths import Paths
 from .plane_client import Backoff, Connection, Plane, Refused, Unreachable, segment
 from .reconcile import fingerprint
 from .site import SiteError
-from .userdata import UserData
+from .userdata import UserData, is_word
 
 log = logging.getLogger("palette-agent")
 
@@ -185,7 +185,7 @@ class Central:
                 answer = connection.request("POST", "/v1/edgehosts/register", body, headers)
                 content = answer.json()
             credential = content["spec"]["host"]["hostAuthToken"]
-            if not isinstance(credential, str) or not credential:
+            if not is_word(credential):
                 raise Unreachable("the answer to the registration holds no credential")
         except (KeyError, TypeError):
             self._say_once("the answer to the registration holds no credential: is this address a management plane's?")

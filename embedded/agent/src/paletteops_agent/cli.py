@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import __version__, config, content, identity, stages, userdata
+from . import __version__, config, content, identity, masking, stages, userdata
 from .engine import EngineError, Surroundings, make_engine
 from .install import InstallError, extract, install, uninstall
 from .paths import Paths
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o022)
     options = parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
+    logging.basicConfig(handlers=[masking.handler(sys.stderr)], level=logging.INFO)
     try:
         if options.command == "version":
             print(__version__)
@@ -167,6 +167,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         OSError,
         ValueError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(masking.masked(f"error: {error}"), file=sys.stderr)
         return 1
     return 0

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import masking
 from .config import Configuration
 from .paths import Paths
 from .plane_client import Plane
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates of the plane's authority, PEM")
     parser.add_argument("--no-api", action="store_true", help="no Kubernetes API of simulated clusters")
     options = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.basicConfig(handlers=[masking.handler(sys.stderr)], level=logging.WARNING)
     fleet = Fleet(
         endpoint=options.endpoint.rstrip("/"),
         token=options.token_file.read_text("utf-8").strip(),

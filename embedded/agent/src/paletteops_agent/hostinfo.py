@@ -40,7 +40,7 @@ def address(endpoint: str) -> str:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect(where)  # sends nothing
                 found = str(probe.getsockname()[0])
-        except OSError:
+        except (OSError, UnicodeError):  # UnicodeError: what can be no name
             continue
         if not ipaddress.ip_address(found.partition("%")[0]).is_loopback or target == "192.0.2.1":
             return found

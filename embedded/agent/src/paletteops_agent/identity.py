@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import files
+from .masking import hide
 from .paths import Paths
 from .userdata import UserData
 
 MAX_UID = 128
-#: characters that a UID cannot have (the vendor's installer reference lists them)
-_UNSUPPORTED = re.compile(r"[/?#&+%,$~!@*(){}|=;:<>'.^\"\s]+")
+#: characters that a UID cannot have: those that the vendor's installer reference lists, and what is no ASCII
+_UNSUPPORTED = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class IdentityError(Exception):
@@ -101,6 +102,7 @@ def load(paths: Paths, data: UserData, durable: bool = True) -> Identity:
         return identity
     known = {name: content[name] for name in Identity.__dataclass_fields__ if name in content}
     identity = Identity(**known)
+    hide(identity.claim, identity.credential)
     if identity.machine and machine and identity.machine != machine:
         raise IdentityError(
             f"the state in {paths.state} is that of another machine (its machine ID differs: was the disk cloned?);"
@@ -119,6 +121,7 @@ def load(paths: Paths, data: UserData, durable: bool = True) -> Identity:
 
 
 def save(paths: Paths, identity: Identity, durable: bool = True) -> None:
+    hide(identity.claim, identity.credential)
     files.write_json(paths.identity, asdict(identity), files.SECRET, durable)
 
 

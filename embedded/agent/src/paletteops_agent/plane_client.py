@@ -13,6 +13,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import select
 import socket
 import ssl
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from . import __version__
+from .masking import hide
 
 if TYPE_CHECKING:
     from .userdata import UserData
@@ -33,6 +35,7 @@ ANSWER_SECONDS = 60.0
 MAX_ANSWER = 64 << 20
 #: of one read while a file comes
 STALL_SECONDS = 60.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Unreachable(Exception):
@@ -230,6 +233,7 @@ class Connection:
             if parts.username:
                 user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
                 headers["Proxy-Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+                hide(unquote(parts.password or ""), parts.password or "")
         connection: http.client.HTTPConnection
         if plane.secure:
             assert plane.context is not None
@@ -301,6 +305,9 @@ class Connection:
         try:
             connection = self._connection()
             sent = {"User-Agent": f"palette-agent/{__version__}", "Accept": "application/json", **headers}
+            for name, value in sent.items():
+                if _CONTROL.search(value):
+                    raise Unreachable(f"the header {name} holds what no header can")  # without it, it may be secret
             if plane.proxy and not plane.secure:
                 sent.update(self._proxy_headers)
             if connection.sock is None:
@@ -316,7 +323,7 @@ class Connection:
             whole = response.isclosed() and not response.will_close
         except Unreachable:
             raise
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: no name of a host
             raise Unreachable(_reason(error, plane)) from None
         finally:
             self._used = time.monotonic()

@@ -22,6 +22,7 @@ from . import content
 from .desired import Task, Wanted
 from .engine import Certificate, Cluster, Engine, EngineError, Member, NodeStatus, PackStatus
 from .journal import ENTERING, Journal
+from .masking import masked
 from .prefetch import Key, Payloads
 from .site import Host, Site, SiteError
 
@@ -552,7 +553,7 @@ class Reconciler:
                     self._task_failed(task, error)
                 except Exception as error:
                     log.exception("unexpected, in the task %s", task.kind)
-                    self._task_failed(task, EngineError("AgentFailed", f"{type(error).__name__}: {error}", retry=False))
+                    self._task_failed(task, EngineError(**_worded(error), retry=False))
                 else:
                     self.journal.task(task.id, "done")
             self.site.changed()
@@ -615,7 +616,7 @@ def _worded(error: Exception) -> dict[str, str]:
     """An error in its wire form."""
     if isinstance(error, (EngineError, SiteError, content.ContentError)):
         return {"reason": error.reason, "message": error.message}
-    return {"reason": "AgentFailed", "message": f"{type(error).__name__}: {error}"}
+    return {"reason": "AgentFailed", "message": masked(f"{type(error).__name__}: {error}")}
 
 
 def fingerprint(observed: Mapping[str, Any]) -> str:

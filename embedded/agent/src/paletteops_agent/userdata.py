@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from .masking import hide
+
 HEADER = "#cloud-config"
 MAX_BYTES = 4 << 20
 
@@ -55,6 +57,8 @@ class Key:
 
 
 TEXT, BOOLEAN, WHOLE = Kind("a string"), Kind("true or false"), Kind("a whole number")
+#: a text that loses the white space around it: ``key: |`` in YAML ends it with a newline
+LINE = Kind("a string")
 TEXTS = Kind("a list of strings", each=TEXT)
 SCALAR = Kind("a string, a number or true or false")
 LABELS = Kind("a map of strings", each=SCALAR)
@@ -69,7 +73,10 @@ def list_of(kind: Kind) -> Kind:
 
 
 LOCAL_REFUSED = "the embedded agent is managed centrally only for now: set managementMode: central"
-_UID = (r"^(\$random|[^/?#&+%,$~!@*(){}|=;:<>'.^\"\s]{1,128})$", "at most 128 letters, digits, - or _, or $random")
+_UID = (r"\$random|[A-Za-z0-9_-]{1,128}", "at most 128 letters, digits, - or _, or $random")
+#: what goes into a header of HTTP as it is, and what goes there as UTF-8
+_WORD = (r"[!-~]+", "printable ASCII without spaces")
+_NAME = (r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", "one line without control characters")
 _CREDENTIALS = a_map(
     domain=Key(TEXT),
     username=Key(TEXT),
@@ -86,19 +93,19 @@ _NIC = a_map(
 )
 
 SITE = a_map(
-    paletteEndpoint=Key(TEXT),
-    edgeHostToken=Key(TEXT),
-    projectName=Key(TEXT),
-    projectUid=Key(TEXT),
-    name=Key(TEXT, pattern=_UID),
+    paletteEndpoint=Key(LINE),
+    edgeHostToken=Key(LINE, pattern=_WORD),
+    projectName=Key(LINE, pattern=_NAME),
+    projectUid=Key(LINE, pattern=_WORD),
+    name=Key(LINE, pattern=_UID),
     hostName=Key(
-        TEXT, pattern=(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$", "a host name")
+        LINE, pattern=(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*", "a host name")
     ),
-    prefix=Key(TEXT, pattern=(r"^[A-Za-z0-9-]{1,64}$", "letters, digits and -")),
-    deviceUIDPaths=Key(list_of(a_map(name=Key(TEXT), regex=Key(TEXT)))),
+    prefix=Key(LINE, pattern=(r"[A-Za-z0-9-]{1,64}", "letters, digits and -")),
+    deviceUIDPaths=Key(list_of(a_map(name=Key(LINE), regex=Key(TEXT)))),
     tags=Key(LABELS),
-    tagsFromFile=Key(a_map(fileName=Key(TEXT), delimiter=Key(TEXT), separator=Key(TEXT))),
-    tagsFromScript=Key(a_map(scriptName=Key(TEXT), timeout=Key(WHOLE))),
+    tagsFromFile=Key(a_map(fileName=Key(LINE), delimiter=Key(TEXT), separator=Key(TEXT))),
+    tagsFromScript=Key(a_map(scriptName=Key(LINE), timeout=Key(WHOLE))),
     caCerts=Key(TEXTS),
     insecureSkipVerify=Key(BOOLEAN),
     disableAutoRegister=Key(BOOLEAN),
@@ -110,9 +117,9 @@ SITE = a_map(
     users=Key(Kind("a list", each=None), inert=True),
     network=Key(
         a_map(
-            httpProxy=Key(TEXT),
-            httpsProxy=Key(TEXT),
-            noProxy=Key(TEXT),
+            httpProxy=Key(LINE),
+            httpsProxy=Key(LINE),
+            noProxy=Key(LINE),
             nameserver=Key(TEXT, inert=True),
             interfaces=Key(Kind("a map", each=_NIC), inert=True),
         )
@@ -120,8 +127,8 @@ SITE = a_map(
 )
 
 STYLUS = a_map(
-    managementMode=Key(TEXT, ("central", "local"), refused={"local": LOCAL_REFUSED}),
-    installationMode=Key(TEXT, ("connected", "airgap"), refused={"airgap": LOCAL_REFUSED}),
+    managementMode=Key(LINE, ("central", "local"), refused={"local": LOCAL_REFUSED}),
+    installationMode=Key(LINE, ("connected", "airgap"), refused={"airgap": LOCAL_REFUSED}),
     site=Key(SITE),
     debug=Key(BOOLEAN),
     trace=Key(BOOLEAN),
@@ -231,13 +238,19 @@ class UserData:
         return str(self.get("site.edgeHostToken", ""))
 
 
+def is_word(value: Any) -> bool:
+    """Whether a header can hold it as it is."""
+    return isinstance(value, str) and re.fullmatch(_WORD[0], value) is not None
+
+
 def endpoint_url(given: str) -> str:
     """``HOST[:PORT]`` means https, as in the vendor's pages; a whole URL is taken as it stands."""
     if not given:
         return ""
     url = (given if "://" in given else f"https://{given}").rstrip("/")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    plain = is_word(url) and not (parts.query or parts.fragment or parts.username)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError(f"{given!r} is neither HOST[:PORT] nor an http or https URL")
     parts.port  # noqa: B018 - raises ValueError for what is no port
     return url
@@ -304,6 +317,7 @@ def parse(text: str) -> UserData:
     _check_values(data, mistakes)
     if mistakes:
         raise UserDataError(mistakes)
+    hide(data.token)
     return data
 
 
@@ -425,6 +439,8 @@ def _check(where: str, value: Any, kind: Kind, mistakes: list[str], warnings: li
                 continue
             if item is None:
                 continue
+            if key.kind is LINE and isinstance(item, str):
+                item = value[name] = item.strip()
             before = len(mistakes)
             _check(path, item, key.kind, mistakes, warnings, strict)
             if len(mistakes) > before:
@@ -449,14 +465,15 @@ def _check_key(path: str, value: Any, key: Key, mistakes: list[str], warnings: l
         mistakes.append(f"{path} is {value!r}; allowed are {allowed}")
     elif isinstance(value, str) and value in key.refused:
         mistakes.append(f"{path} is {value!r}: {key.refused[value]}")
-    elif key.pattern[0] and isinstance(value, str) and value and not re.match(key.pattern[0], value):
-        mistakes.append(f"{path} is {value!r}; it must be {key.pattern[1]}")
+    elif key.pattern[0] and isinstance(value, str) and value and not re.fullmatch(key.pattern[0], value):
+        shown = "" if _SECRET.search(path) else f"is {value!r}; it "
+        mistakes.append(f"{path} {shown}must be {key.pattern[1]}")
     elif key.inert:
         warnings.append(f"{path}: known, and of no effect with this agent")
 
 
 def _fits(value: Any, kind: Kind) -> bool:
-    if kind is TEXT:
+    if kind is TEXT or kind is LINE:
         return isinstance(value, str)
     if kind is BOOLEAN:
         return isinstance(value, bool)
@@ -469,11 +486,15 @@ def _fits(value: Any, kind: Kind) -> bool:
     return isinstance(value, list)
 
 
+#: keys whose values may be secret
+_SECRET = re.compile(r"(?i)(token|password|secret|content|commands|environment|caCerts)")
+
+
 def _shown(where: str, value: Any, kind: Kind) -> str:
     """A wrong value for a message: never that of a key that may hold a secret, nor a text where a list or a map
     belongs, as credentials are written by mistake.
     """
-    if re.search(r"(?i)(token|password|secret|content|commands|environment|caCerts)", where):
+    if _SECRET.search(where):
         return _what(value)
     plain = isinstance(value, (int, float, bool)) or (isinstance(value, str) and kind in (BOOLEAN, WHOLE))
     return f"{_what(value)} ({value!r})" if plain else _what(value)
