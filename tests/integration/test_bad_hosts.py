@@ -356,6 +356,27 @@ def test_a_token_that_the_plane_refuses_is_said_by_the_agent_and_another_one_men
     assert run(place, given).fine().changed["lone"] > 0
 
 
+#: Stands for the command of that name, which the installation calls last, with user-data: notes which files the user who
+#: signs in has then.
+WATCHING = """\
+#!/bin/sh
+find /home -type f >/var/log/seen
+exec /usr/bin/sha256sum "$@"
+"""
+
+
+@pytest.mark.parametrize("said", ["nothing", "ansible_pipelining"])
+def test_user_data_come_to_a_host_in_no_file_of_the_user_who_signs_in(
+    place: Hosts, machine: Machine, dist: Path, said: str
+) -> None:
+    prepared(place)
+    machine.command("sha256sum", WATCHING)
+    pipelining = {"ansible_ssh_pipelining": None, **({} if said == "nothing" else {said: False})}
+    run(place, installed_on(machine, dist, **pipelining)).fine()
+    sent = [Path(path).name for path in (machine.root / "var/log/seen").read_text("utf-8").splitlines()]
+    assert ("AnsiballZ_command.py" in sent) == (said != "nothing")
+
+
 def test_a_host_in_a_cluster_of_another_plane_is_left_to_it(
     place: Hosts, machine: Machine, dist: Path, planes: Callable[..., RunningPlane]
 ) -> None:
