@@ -57,6 +57,13 @@ def test_a_token_that_ends_with_a_newline(tmp_path: Path, plane: FakePlane) -> N
     assert plane.requests[0][2]["edgehosttoken"] == "secret-token"
 
 
+@pytest.mark.parametrize("name", ["Łódź", "Köln", "東京 1"])
+def test_a_project_of_any_script(name: str, tmp_path: Path, plane: FakePlane) -> None:
+    assert agent_of(tmp_path, plane, projectName=name).poll() == 0.0
+    # the server of the tests reads headers as Latin-1
+    assert plane.requests[0][2]["projectname"].encode("latin-1").decode() == name
+
+
 @pytest.mark.parametrize("credential", ["", "a b", "a\nb", "ü", None])
 def test_a_credential_that_no_header_can_hold_is_none(
     credential: Any, tmp_path: Path, plane: FakePlane, caplog: pytest.LogCaptureFixture

@@ -305,9 +305,6 @@ class Connection:
         try:
             connection = self._connection()
             sent = {"User-Agent": f"palette-agent/{__version__}", "Accept": "application/json", **headers}
-            for name, value in sent.items():
-                if _CONTROL.search(value):
-                    raise Unreachable(f"the header {name} holds what no header can")  # without it, it may be secret
             if plane.proxy and not plane.secure:
                 sent.update(self._proxy_headers)
             if connection.sock is None:
@@ -317,7 +314,7 @@ class Connection:
                 if self._aborted:
                     raise Unreachable("the agent is ending")
             self._set_timeout(max(1.0, deadline - time.monotonic()))
-            connection.request(method, target, data, sent)
+            connection.request(method, target, data, _encoded(sent))
             response = connection.getresponse()
             yield response
             whole = response.isclosed() and not response.will_close
@@ -363,6 +360,14 @@ def _keep_alive(connected: socket.socket | None) -> None:
             (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
         ):
             connected.setsockopt(level, option, value)
+
+
+def _encoded(headers: Mapping[str, str]) -> dict[str, bytes]:
+    """Values as UTF-8, as the vendor's agent sends them: http.client would take Latin-1, and show what is not."""
+    for name, value in headers.items():
+        if _CONTROL.search(value):
+            raise Unreachable(f"the header {name} holds what no header can")  # without it: it may be a secret
+    return {name: value.encode("utf-8", "replace") for name, value in headers.items()}
 
 
 def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
