@@ -100,7 +100,8 @@ class Agent:
         if cluster["step"] == "join":
             assert self.own("GET", "join").status_code == 200
         if cluster["member"]["control_plane"]:
-            assert self.own("PUT", "kubeconfig", {"content": "kind: Config\n"}).status_code == 204
+            content = kubeconfig(f"https://{cluster['endpoint']['host']}:6443")
+            assert self.own("PUT", "kubeconfig", {"content": content}).status_code == 204
         for task in cluster["tasks"]:
             if task["kind"] == "admit":
                 response = self.own("PUT", f"join/{task['member_uid']}", MATERIAL)
@@ -122,6 +123,30 @@ class Agent:
             **done,
         )
         return state
+
+
+def kubeconfig(server: str) -> str:
+    """A kubeconfig as kubeadm writes it."""
+    return f"""apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: Y2E=
+    server: {server}
+  name: shop
+contexts:
+- context:
+    cluster: shop
+    user: kubernetes-admin
+  name: kubernetes-admin@shop
+current-context: kubernetes-admin@shop
+kind: Config
+preferences: {{}}
+users:
+- name: kubernetes-admin
+  user:
+    client-certificate-data: Y2VydA==
+    client-key-data: a2V5
+"""
 
 
 #: Join material that holds for longer than any test.

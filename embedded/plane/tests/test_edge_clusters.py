@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from agents import Agent, device, make_token
+from agents import Agent, device, kubeconfig, make_token
 from clusters import CLUSTERS, addon, profile
 from conftest import NOW, Api, InProcess
 
@@ -200,8 +200,8 @@ def test_a_cluster_of_three_hosts_comes_up(site: Site) -> None:
     cluster = site.get(uid)
     assert cluster["status"]["apiEndpoints"] == [{"host": "192.0.2.200", "port": 6443}]
     assert {item["status"] for item in cluster["status"]["conditions"]} == {"True"}
-    kubeconfig = site.api.call("GET", f"{CLUSTERS}/{uid}/assets/adminKubeconfig")
-    assert kubeconfig.text == "kind: Config\n"
+    published = site.api.call("GET", f"{CLUSTERS}/{uid}/assets/adminKubeconfig")
+    assert published.text == kubeconfig("https://192.0.2.200:6443")
     machines = site.machines(uid, "w")
     assert set(machines) == {"b", "c"} and machines["b"]["metadata"]["name"] == "b"
     assert machines["b"]["status"]["ready"] and machines["b"]["status"]["instanceState"] == "Running"

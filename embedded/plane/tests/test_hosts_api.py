@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import gzip
 import io
+import json
 import tarfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-from agents import MATERIAL, Agent, make_token
+import yaml
+from agents import MATERIAL, Agent, kubeconfig, make_token
 from clusters import profile
 from conftest import Api, InProcess
 
@@ -328,8 +330,65 @@ def test_the_kubeconfig_comes_from_the_control_plane_alone(agents: list[Agent], 
     uid = joining(agents, project)
     for agent in agents[1:]:
         assert code(agent.own("PUT", "kubeconfig", {"content": "kind: Foreign"})) == (403, "OperationForbidden")
-    path = f"/v1/spectroclusters/{uid}/assets/adminKubeconfig"
-    assert project.call("GET", path).text == "kind: Config\n"
+    assert project.call("GET", f"/v1/spectroclusters/{uid}/assets/adminKubeconfig").text == PUBLISHED
+
+
+#: What the hosts of the tests publish; their cluster's endpoint is in it.
+PUBLISHED = kubeconfig("https://192.0.2.254:6443")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("    client-key-data: a2V5\n", "    exec: {apiVersion: v1, command: /bin/sh}\n", "users.0.user.exec"),
+        ("    client-key-data: a2V5\n", "    auth-provider: {name: gcp}\n", "users.0.user.auth-provider"),
+        ("    client-key-data: a2V5\n", "    client-key: /etc/shadow\n", "users.0.user.client-key"),
+        ("    client-key-data: a2V5\n", "    tokenFile: /etc/shadow\n", "users.0.user.tokenFile"),
+        ("    client-key-data: a2V5\n", '    token: "a\\e"\n', "users.0.user.token"),
+        ("a2V5", "'%%%'", "users.0.user.client-key-data"),
+        ("    server:", "    proxy-url: http://192.0.2.9\n    server:", "clusters.0.cluster.proxy-url"),
+        ("    server:", "    insecure-skip-tls-verify: true\n    server:", "insecure-skip-tls-verify"),
+        ("certificate-authority-data: Y2E=", "certificate-authority: /etc/ca", "certificate-authority"),
+        ("https://192.0.2.254:6443", "https://192.0.2.253:6443", "https://192.0.2.254:6443"),
+        ("https://192.0.2.254:6443", "https://192.0.2.254:443", "https://192.0.2.254:6443"),
+        ("https://192.0.2.254:6443", "http://192.0.2.254:6443", "https://192.0.2.254:6443"),
+        ("https://192.0.2.254:6443", "https://192.0.2.254:6443@198.51.100.1", "https://192.0.2.254:6443"),
+        ("https://192.0.2.254:6443", "https://a@127.0.0.1:6443/path", "https://192.0.2.254:6443"),
+        ("https://192.0.2.254:6443", "'https://['", "https://192.0.2.254:6443"),
+        ("preferences: {}", "extensions: []", "extensions"),
+        ("kind: Config", "kind: Other", "kind"),
+        ("name: kubernetes-admin\n", 'name: "\\e[31m"\n', "users.0.name"),
+        (PUBLISHED, "kind: Config\n", "clusters"),
+        (PUBLISHED, "\x00\x1b[31m not yaml: [", "the whole"),
+        (PUBLISHED, "[" * 100_000, "the whole"),
+        (PUBLISHED, "- a list", "the whole"),
+    ],
+)
+def test_a_kubeconfig_that_users_may_not_get_is_refused(
+    agents: list[Agent], project: Api, before: str, after: str, named: str
+) -> None:
+    uid = joining(agents, project)
+    assert before in PUBLISHED
+    response = agents[0].own("PUT", "kubeconfig", {"content": PUBLISHED.replace(before, after)})
+    assert code(response) == (422, "InvalidValue")
+    assert named in response.json()["message"] and "\x1b" not in response.json()["message"]
+    assert project.call("GET", f"/v1/spectroclusters/{uid}/assets/adminKubeconfig").text == PUBLISHED
+
+
+def test_a_simulated_kubernetes_is_on_the_machine_of_who_tries_it(agents: list[Agent], project: Api) -> None:
+    uid = joining(agents, project)
+    content: dict[str, Any] = yaml.safe_load(kubeconfig("http://127.0.0.1:40123"))
+    content["users"][0]["user"] = {"token": "a-token"}
+    assert agents[0].own("PUT", "kubeconfig", {"content": json.dumps(content)}).status_code == 204
+    assert project.call("GET", f"/v1/spectroclusters/{uid}/assets/kubeconfig").json() == content
+
+
+def test_users_get_of_a_kubeconfig_what_the_plane_read_in_it(agents: list[Agent], project: Api) -> None:
+    """Readers of YAML do not agree about a key that is there twice."""
+    uid = joining(agents, project)
+    twice = PUBLISHED.replace("  user:\n", "  user: {exec: {command: /bin/sh}}\n  user:\n")
+    assert agents[0].own("PUT", "kubeconfig", {"content": twice}).status_code == 204
+    assert project.call("GET", f"/v1/spectroclusters/{uid}/assets/kubeconfig").text == PUBLISHED
 
 
 def test_a_restart_loses_no_host_and_no_member(

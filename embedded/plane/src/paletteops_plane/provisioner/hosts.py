@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from paletteops_plane import variables
+from paletteops_plane.kubernetes import published
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import MEMORY, Happening, Observed, engine
 from paletteops_plane.provisioner.edge_look import DRAIN_TIMEOUT
@@ -248,12 +249,14 @@ def is_control_plane(plane: Plane, host: Document) -> bool:
 
 
 def keep_kubeconfig(plane: Plane, host: Document, content: str) -> None:
-    """Store the kubeconfig that a control plane host sent; of others it is ignored."""
-    cluster = _cluster(plane, host)
-    if cluster is None or not is_control_plane(plane, host):
+    """Store the kubeconfig that a control plane host sent; of others it is ignored. 422 for what users may not get."""
+    place = _place(plane, host)
+    if place is None or not is_control_plane(plane, host):
         return
+    cluster, config = place[:2]
+    endpoint = config.body["spec"]["clusterConfig"].get("controlPlaneEndpoint", {}).get("host", "")
     document = reported_of(plane, cluster.uid) or _new_reported(plane, cluster)
-    document.body["kubeconfig"] = content
+    document.body["kubeconfig"] = published.checked(content, endpoint, API_PORT)
     plane.store.save(document)
     engine.wake(plane, cluster)
 
