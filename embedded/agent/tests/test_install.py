@@ -70,8 +70,8 @@ class Machine:
         }
 
 
-def with_configuration(content: str) -> str:
-    file = {"path": "/etc/spectro/paletteops-agent.yaml", "content": content}
+def with_configuration(content: str, **more: str) -> str:
+    file = {"path": "/etc/spectro/paletteops-agent.yaml", "content": content, **more}
     stages = {"boot": [{"files": [file]}]}
     return "#cloud-config\n" + json.dumps(
         {**json.loads(user_data("plane.example").partition("\n")[2]), "stages": stages}
@@ -260,6 +260,7 @@ def test_sources_that_do_not_do(source: str, said: str, machine: Machine) -> Non
         ("\xff\xfe", "first line must be #cloud-config"),
         (user_data("plane.example", caCerts=["bm9uc2Vuc2U="]), "stylus.site.caCerts[0] holds no certificate"),
         (user_data("plane.example", "a token"), "stylus.site.edgeHostToken must be"),
+        (with_configuration("S3CRET!!", encoding="base64"), "stages.boot[0].files[0].content is no base64"),
         (with_configuration("engine: docker"), "engine is 'docker'; allowed are kubeadm, simulated"),
         (with_configuration("content: {public_key: mine}"), "content.public_key is no public key in PEM form"),
     ],

@@ -205,6 +205,19 @@ def test_other_things_below_stages_are_errors(stages: dict[str, Any], said: str)
     assert said in mistakes(stages=stages)
 
 
+@pytest.mark.parametrize("content", ["S3CRET!!", "aGk", "aGk=aGk=", "ä", "YQ==YQ=="])
+@pytest.mark.parametrize("encoding", ["base64", "b64"])
+def test_content_that_is_no_base64_is_told_by_its_key_without_its_value(content: str, encoding: str) -> None:
+    text = mistakes(stages={"boot": [{"files": [{"path": "/a", "encoding": encoding, "content": content}]}]})
+    assert "stages.boot[0].files[0].content is no base64" in text and content not in text
+
+
+@pytest.mark.parametrize("content", ["aGk=", " aG\n k=\n", "", None])
+def test_base64_may_be_of_several_lines(content: str | None) -> None:
+    read(stages={"boot": [{"files": [{"path": "/a", "encoding": "b64", "content": content}]}]})
+    read(stages={"boot": [{"files": [{"path": "/a", "content": "S3CRET!!"}]}]})
+
+
 def test_other_things_below_install_are_errors() -> None:
     assert "install.partitions is not supported; there are poweroff, reboot" in mistakes(install={"partitions": {}})
     assert set(INSTALL.keys) == {"reboot", "poweroff"}

@@ -11,7 +11,6 @@ a warning.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import grp
 import logging
@@ -25,7 +24,7 @@ from typing import Any
 
 from . import files, hostinfo
 from .paths import Paths
-from .userdata import STAGE_NAMES, UserData, permissions
+from .userdata import STAGE_NAMES, UserData, content_of, permissions
 
 log = logging.getLogger("palette-agent")
 
@@ -158,7 +157,7 @@ def _step(step: Mapping[str, Any], paths: Paths, traces: Traces) -> None:
 
 def _file(file: Mapping[str, Any], paths: Paths, traces: Traces) -> None:
     path = paths.below(str(file["path"]))
-    content = _content(file)
+    content = content_of(file)
     mode = permissions(file.get("permissions"), 0o644)
     traces.folder(path.parent)
     if not files.is_same(path, content, mode):
@@ -167,21 +166,11 @@ def _file(file: Mapping[str, Any], paths: Paths, traces: Traces) -> None:
     _own(path, file, paths)
 
 
-def _content(file: Mapping[str, Any]) -> bytes:
-    content = str(file.get("content") or "").encode()
-    if not file.get("encoding"):
-        return content
-    try:
-        return base64.b64decode(content, validate=False)
-    except binascii.Error as error:
-        raise ValueError(f"the content of {file['path']} is no base64: {error}") from None
-
-
 def brings(data: UserData, path: str) -> bytes | None:
     """What stages write to a file, whatever their conditions say; None where they do not."""
     steps = [step for stage in STAGE_NAMES for step in data.steps(stage)]
     found = [file for step in steps for file in step.get("files") or [] if file.get("path") == path]
-    return _content(found[-1]) if found else None
+    return content_of(found[-1]) if found else None
 
 
 def _own(path: Path, entry: Mapping[str, Any], paths: Paths) -> None:

@@ -8,6 +8,8 @@ warning, so that files for newer agents go on working; any other mistake is an e
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -356,12 +358,30 @@ def _check_step(where: str, step: Mapping[str, Any], mistakes: list[str]) -> Non
                 permissions(item.get("permissions"), 0)
             except ValueError as error:
                 mistakes.append(f"{at}.permissions: {error}")
+            try:
+                content_of(item)
+            except ValueError as error:
+                mistakes.append(f"{at}.content {error}")
     for name in step.get("sysctl") or {} if isinstance(step.get("sysctl"), dict) else ():
         if not re.fullmatch(r"[a-z0-9_]+([./][A-Za-z0-9_*-]+)+", str(name)):
             mistakes.append(f"{where}.sysctl: {name!r} is no name of a kernel setting")
     host_name = step.get("hostname")
     if isinstance(host_name, str) and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62})", host_name):
         mistakes.append(f"{where}.hostname: {host_name!r} is no host name")
+
+
+def content_of(file: Mapping[str, Any]) -> bytes:
+    """What a file of a step is to hold. ValueError says what is wrong with it, and shows none of it."""
+    try:
+        content = str(file.get("content") or "").encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character (a lone surrogate)") from None
+    if not file.get("encoding"):
+        return content
+    try:
+        return base64.b64decode(b"".join(content.split()), validate=True)
+    except binascii.Error:
+        raise ValueError("is no base64; write it as base64 does, or leave encoding away") from None
 
 
 def permissions(given: Any, default: int) -> int:
