@@ -36,6 +36,11 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
 
+    @property
+    def passing(self) -> bool:
+        """Whether it is about the server, which is away, starting or overloaded, and not about the request."""
+        return self.status in (0, 429) or self.status >= 500
+
 
 @dataclass(frozen=True)
 class Api:
@@ -73,6 +78,19 @@ class Api:
         content_type: str = "application/json",
         timeout: float | None = None,
     ) -> str:
+        """The answer. An API server that has just started knows nobody's rights, and forbids before it is ready: that
+        counts as no answer.
+        """
+        try:
+            return self._text(method, path, body, content_type, timeout)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            if not self.ready():
+                raise ApiError(0, "Starting", f"the API server is not ready yet: {error.message}") from error
+        return self._text(method, path, body, content_type, timeout)  # it has got ready meanwhile, or it means it
+
+    def _text(self, method: str, path: str, body: Json | None, content_type: str, timeout: float | None) -> str:
         connection: http.client.HTTPSConnection | None = None
         try:
             # files are read anew each time: they are renewed while the process lives
@@ -115,7 +133,7 @@ class Api:
 
     def ready(self, timeout: float = 3.0) -> bool:
         try:
-            return self.text("GET", "/readyz", timeout=timeout).strip() == "ok"
+            return self._text("GET", "/readyz", None, "", timeout).strip() == "ok"
         except ApiError:
             return False
 

@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import hashlib
 import logging
+import math
 import os
 import secrets
 import threading
@@ -425,8 +426,8 @@ class KubeadmEngine:
                 if change:
                     api.request("PATCH", f"/api/v1/nodes/{item.node_name}", change, content_type=MERGE)
             except ApiError as error:
-                # 0: away, 409: changed by another in between; both are for the next time
-                if error.status not in (0, 409) and error.status < 500:
+                # 409: changed by another in between; both are for the next time
+                if not error.passing and error.status != 409:
                     problems.append(f"node {item.node_name}: {error.message}")
         return problems
 
@@ -636,19 +637,39 @@ class KubeadmEngine:
 
     def drain(self, node_name: str, timeout: int = 300, report: Report = silent) -> None:
         """Cordon a node and evict its pods, as disruption budgets allow. A node that is not there is drained."""
-        self._admin()
+        _, api = self._admin()
         report(f"draining {node_name}")
-        done = self._kubectl(
-            "drain",
-            node_name,
-            "--ignore-daemonsets",
-            "--delete-emptydir-data",
-            "--force",
-            f"--timeout={int(timeout)}s",
-            deadline=timeout + 30,
-        )
-        if not done.ok and f'nodes "{node_name}" not found' not in done.err:
-            raise EngineError("DrainFailed", f"{node_name} was not drained within {timeout} s: {done.said()}")
+        end = time.monotonic() + timeout
+        said = ""
+
+        def answers() -> bool:
+            nonlocal said
+            try:
+                api.node(node_name)
+            except ApiError as error:
+                said = error.message
+                return not error.passing
+            said = ""
+            return True
+
+        with contextlib.suppress(EngineError):  # kubectl would give up at once where no API server answers
+            wait_until(answers, deadline=timeout, reason="DrainFailed", message="")
+        if not said:
+            left = max(1, math.ceil(end - time.monotonic()))
+            done = self._kubectl(
+                "drain",
+                node_name,
+                "--ignore-daemonsets",
+                "--delete-emptydir-data",
+                "--force",
+                f"--timeout={left}s",
+                deadline=left + 30,
+            )
+            if done.ok or f'nodes "{node_name}" not found' in done.err:
+                return
+            said = done.said()
+        limit = f" within {timeout} s" if time.monotonic() >= end else ""
+        raise EngineError("DrainFailed", f"{node_name} was not drained{limit}: {said}")
 
     def uncordon(self, node_name: str, report: Report = silent) -> None:
         _, api = self._admin()
