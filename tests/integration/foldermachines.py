@@ -188,7 +188,7 @@ class Machine:
             "palette_agent_install": True,
             "palette_agent_ignore": OF_THIS_MACHINE,
             "ansible_connection": "ssh",
-            "ansible_host": "192.0.2.50",
+            "ansible_host": f"{self.name}.example",
             "ansible_become": False,
             "ansible_ssh_executable": str(self.ssh),
             "ansible_ssh_pipelining": True,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foldermachines import OF_THIS_MACHINE, Machine, needed
+from foldermachines import JOURNALCTL, OF_THIS_MACHINE, Machine, needed
 from support.collection import REPOSITORY
 from support.hosts import make_token, register, until
 from support.plane import RunningPlane
@@ -75,7 +75,7 @@ class Downloads:
                 return "Thu, 01 Jan 2026 00:00:00 GMT"
 
             def do_GET(self) -> None:
-                body, size = answers.get(self.path, (b"", 0))
+                body, size = answers.get(self.path.partition("?")[0], (b"", 0))
                 self.send_response(200 if body or self.path == "/" else 404)
                 self.send_header("Content-Length", str(size))
                 self.end_headers()
@@ -84,6 +84,8 @@ class Downloads:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        #: with all that a URL can hold and nobody is to read
+        self.secret_url = self.url.replace("//", "//canary-user:canary-password@")
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
@@ -122,6 +124,8 @@ def spoilt_tokens(plane: RunningPlane) -> None:
     api.call("PUT", f"/v1/edgehosts/tokens/{uid}/state", {"isActive": False})
     until(lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") > ends)
 
+
+DIGEST = {"palette_agent_checksum": "{digest}"}
 
 #: Machines and what the inventory says of them, by what is wrong, with the words that the user reads. Variables may
 #: name the server of downloads as {url} and the agent's checksum as {digest}.
@@ -168,6 +172,21 @@ CASES: dict[str, tuple[Values, Values, tuple[str, ...]]] = {
         {},
         {"palette_agent_file": None, "palette_agent_url": "{url}/none", "palette_agent_checksum": "{digest}"},
         ("{url}/none did not come to the host", "404", "Correct palette_agent_url"),
+    ),
+    "download-with-secrets": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{secret}/cut?sig=canary-1&a=canary-2", **DIGEST},
+        ("://********@127.0.0.1", "/cut?sig=********&a=******** did not come", "Correct palette_agent_url"),
+    ),
+    "checksum-of-download-with-secrets": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{secret}/short?sig=canary-3", **DIGEST},
+        ("The SHA-256 of http://********@127.0.0.1", "/short?sig=******** is", "should be {digest}"),
+    ),
+    "checksum-that-is-none": (
+        {},
+        {"palette_agent_file": None, "palette_agent_url": "{secret}/short?canary-4", "palette_agent_checksum": "?"},
+        ("The checksum of http://********@127.0.0.1", "/short?******** is '?'"),
     ),
     "file-of-nothing": (
         {},
@@ -221,7 +240,7 @@ class Tried:
 def tried(dist: Path, digest: str, downloads: Downloads, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
     needed()
     folder = tmp_path_factory.mktemp("tried")
-    values = {"{url}": downloads.url, "{digest}": digest}
+    values = {"{url}": downloads.url, "{secret}": downloads.secret_url, "{digest}": digest}
 
     def filled(value: Any) -> Any:
         for name, meant in values.items():
@@ -271,6 +290,10 @@ def test_what_does_not_do_is_said_and_leaves_a_host_as_it_was(tried: Tried, case
     assert message in tried.ran.text.replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"'), "nobody reads it"
     kept = [] if case != "packages" else [f"var/lib/paletteops{name}" for name in ("", "/packages.before")]
     assert tried.machines[case].changes == kept
+
+
+def test_no_secret_of_a_url_is_shown(tried: Tried) -> None:
+    assert "canary" not in tried.ran.text
 
 
 def test_a_bad_host_keeps_its_cluster_and_the_other_members_as_they_are(tried: Tried) -> None:
@@ -333,12 +356,22 @@ def test_a_token_that_the_plane_refuses_is_said_by_the_agent_and_another_one_men
 ) -> None:
     secret = prepared(place)
     wrong = {"stylus": {"site": {"edgeHostToken": "canary-wrong-token"}}, **SIMULATED}
-    given = installed_on(machine, dist, palette_registration_token=None, palette_agent_user_data=wrong)
-    refused = run(place, given, timeout=2)
+    proxies = {"ftp_proxy": "http://somebody:canary-p@ss@192.0.2.60:3128"}
+    given = installed_on(
+        machine,
+        dist,
+        palette_registration_token=None,
+        palette_agent_user_data=wrong,
+        palette_agent_environment=proxies,
+    )
+    # there are agents that say what they were given
+    machine.command("journalctl", f"{JOURNALCTL}echo canary-wrong-token {proxies['ftp_proxy']}\n")
+    refused = run(place, given, "-v", timeout=2)
     message = refused.message("The host did not register", "lone")
     for word in ("'lone' was not registered", "not known to the plane", "InvalidRegistrationToken", "edgeHostToken"):
         assert word in message
-    assert "canary-wrong-token" not in refused.text
+    assert "******** http://somebody:********@192.0.2.60:3128" in message
+    assert "canary" not in refused.text
     assert place.records() == {}
 
     given = installed_on(machine, dist)
@@ -367,12 +400,17 @@ exec /usr/bin/sha256sum "$@"
 
 @pytest.mark.parametrize("said", ["nothing", "ansible_pipelining"])
 def test_user_data_come_to_a_host_in_no_file_of_the_user_who_signs_in(
-    place: Hosts, machine: Machine, dist: Path, said: str
+    place: Hosts, machine: Machine, dist: Path, digest: str, downloads: Downloads, said: str
 ) -> None:
     prepared(place)
     machine.command("sha256sum", WATCHING)
-    pipelining = {"ansible_ssh_pipelining": None, **({} if said == "nothing" else {said: False})}
-    run(place, installed_on(machine, dist, **pipelining)).fine()
+    given: Values = {"ansible_ssh_pipelining": None, **({} if said == "nothing" else {said: False})}
+    given |= {"palette_agent_file": None, "palette_agent_checksum": digest}
+    given["palette_agent_url"] = f"{downloads.secret_url}/whole?sig=canary-1"
+    foretold = run(place, installed_on(machine, dist, **given), "--check").fine()
+    assert "/whole?sig=********" in foretold.text
+    made = run(place, installed_on(machine, dist, **given), "-v").fine()
+    assert "canary" not in foretold.text + made.text + machine.files()["var/lib/paletteops/agent.json"]
     sent = [Path(path).name for path in (machine.root / "var/log/seen").read_text("utf-8").splitlines()]
     assert ("AnsiballZ_command.py" in sent) == (said != "nothing")
 
