@@ -337,6 +337,20 @@ def test_a_header_that_cannot_be_sent_is_told_by_its_name(value: str, plane: Fak
     assert "canary" not in str(caught.value) and plane.requests == []
 
 
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("a\x00b\x1b[31mc\x7f\x85", "a b [31mc  "),
+        ("one\r\ntwo\tthree\u2028four", "one \ntwo three four"),
+        ("half \ud83d of \udcff", "half \ufffd of \ufffd"),
+        ("Łódź 🙂\n", "Łódź 🙂\n"),
+    ],
+)
+def test_texts_of_bodies_are_cleaned(text: str, sent: str, plane: FakePlane) -> None:
+    Connection(Plane(plane.url)).request("PUT", "/x", {text: [text, {"a": text}, 1, None, True]})
+    assert plane.requests[0][3] == {sent: [sent, {"a": sent}, 1, None, True]}
+
+
 def test_bodies_are_json(plane: FakePlane) -> None:
     Connection(Plane(plane.url)).request("PUT", "/x", {"a": [1]})
     assert plane.requests[0][3] == {"a": [1]}

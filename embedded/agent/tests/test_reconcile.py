@@ -167,6 +167,17 @@ def test_a_failed_bootstrap_is_reported_and_tried_again(host: Host) -> None:
     assert [event["reason"] for event in host.plane.events if event["severity"] == "Error"] == ["EtcdSick"]
 
 
+def test_what_a_command_said_is_told_as_plain_text(host: Host) -> None:
+    host.engine.fail["bootstrap"] = [EngineError("InitFailed", "\x1b[1mbad\0\nend\x85")]
+    host.plane.say(desired("g1", "bootstrap"))
+    host.done("g1")
+    plain = " [1mbad \nend "
+    reports = [body["error"] for _, _, _, body in host.plane.of("PUT", "/observed")]
+    assert {"reason": "InitFailed", "message": plain} in reports
+    until(lambda: "InitFailed" in [event["reason"] for event in host.plane.events])
+    assert plain in [event["message"] for event in host.plane.events]
+
+
 def test_an_error_that_no_retry_mends_waits_for_something_new(host: Host) -> None:
     host.engine.fail["bootstrap"] = [EngineError("RangeTaken", "pods overlap hosts", retry=False)]
     host.plane.say(desired("g1", "bootstrap"))

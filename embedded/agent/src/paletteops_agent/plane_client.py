@@ -36,6 +36,8 @@ MAX_ANSWER = 64 << 20
 #: of one read while a file comes
 STALL_SECONDS = 60.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: what a text does not need, and a plane need not take: all control characters but newlines, and halves of characters
+_UNWANTED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Unreachable(Exception):
@@ -260,7 +262,7 @@ class Connection:
         """Send a request and read its answer. ``wait``: how long the plane may take before it answers, beyond the
         usual. An answer of 400 and above is Refused, unless its status is in ``accept``.
         """
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(_cleaned(body)).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
         deadline = time.monotonic() + self.plane.answer_seconds + wait
         with self._exchange(method, path, data, sent, deadline) as response:
@@ -360,6 +362,15 @@ def _keep_alive(connected: socket.socket | None) -> None:
             (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
         ):
             connected.setsockopt(level, option, value)
+
+
+def _cleaned(body: Any) -> Any:
+    """A body whose texts no plane refuses for their characters, whatever a command said."""
+    if isinstance(body, str):
+        return _UNWANTED.sub(lambda found: "\ufffd" if "\ud800" <= found[0] <= "\udfff" else " ", body)
+    if isinstance(body, Mapping):
+        return {_cleaned(key): _cleaned(value) for key, value in body.items()}
+    return [_cleaned(item) for item in body] if isinstance(body, (list, tuple)) else body
 
 
 def _encoded(headers: Mapping[str, str]) -> dict[str, bytes]:
