@@ -107,7 +107,7 @@ PROBLEM = 500
 
 
 def summary(clusters: Mapping[str, Variables], left: Collection[str], check_mode: bool) -> list[str]:
-    """The lines of a table of the play's clusters, of the places of kubeconfigs, and of what is wrong with each failed one.
+    """The lines of a table of the clusters, with the places of kubeconfigs and what is wrong with each that failed.
 
     clusters   the variables of each host of the play, what its tasks have registered among them
     left       the hosts which had not failed when the play began

@@ -351,7 +351,7 @@ def test_the_controller_playbook_takes_clusters_of_its_mode_only(stocked: Place)
     stocked.write({SHOP: {}, "shop-agent": {"palette_mode": "agent", **OF_NO_CLOUD}})
     ran = stocked.run("controller").fine()
     assert ran.changed == {SHOP: 0, "shop-agent": 0}
-    assert set(ran.summary) == {"cluster", SHOP}
+    assert set(ran.summary) == {"cluster", "kubeconfigs", SHOP}
 
 
 @pytest.mark.parametrize("killed_after", [9, 30, 45])
@@ -463,7 +463,7 @@ def test_upgrade_moves_one_cluster_after_the_other_with_approval(place: Place) -
     assert "repave waits" in refused.summary[SHOP] and "not reached" in refused.summary[OTHER_SHOP]
     done = place.run("upgrade", "-e", "palette_approve_repave=true").fine()
     assert done.changed[OTHER_SHOP] == 1
-    assert set(done.summary) == {"cluster", SHOP, OTHER_SHOP}
+    assert set(done.summary) == {"cluster", "kubeconfigs", SHOP, OTHER_SHOP}
     for name, uid in place.clusters("shops").items():
         (template,) = place.api("shops").get(f"/v1/spectroclusters/{uid}")["spec"]["clusterProfileTemplates"]
         assert template["profileVersion"] == "1.1.0", name
