@@ -15,13 +15,14 @@ import pytest
 from support.hosts import Fleet, Host, register
 from support.plane import RunningPlane
 from support.runs import Api
-from test_playbooks import CHECK, EXAMPLE, SUBMIT, Place, Ran
+from test_playbooks import CHECK, EXAMPLE, SHOPS, SUBMIT, Place, Ran
 
 Values = dict[str, Any]
 
 STORE, OTHER = "store-a", "store-b"
 MEMBERS = "All hosts of the cluster are ready"
 LOOK = "Every host of the cluster can take an agent"
+READY = "The host is ready"
 REGISTERED = "Wait until the host is registered and healthy"
 PLACES = "Check where the hosts belong"
 
@@ -147,6 +148,28 @@ def test_a_cluster_with_a_host_that_does_not_register_fails_with_that_reason_and
     assert mended.changed == {STORE: 2, OTHER: 0, "a-1": 0, "a-2": 0, "b-1": 0}
 
 
+@pytest.mark.parametrize("playbook", ["site", "agent", "scale"])
+def test_hosts_fail_by_themselves_where_everything_fails(place: Hosts, playbook: str) -> None:
+    spare = {"palette_mode": "agent", "palette_project": "stores", "palette_registration_token": "stores"}
+    place.lay_out({STORE: cluster("a-1")}, {"a-1": {}, "spare": spare}, palette_host_wait_timeout=1)
+    place.run("foundation").fine()
+    ran = place.run(playbook)
+    assert ran.rc == 2
+    assert ran.failed == {STORE: 1, "a-1": 1, "spare": 1}
+    assert "'spare' was not registered" in ran.message(READY, "spare")
+    assert "a-1: " in ran.message(MEMBERS, STORE)
+
+
+def test_clusters_of_other_modes_go_on_where_all_hosts_fail(place: Hosts) -> None:
+    shop: Values = {**SHOPS, "palette_mode": "controller", "palette_projects": [{"name": "shops"}]}
+    shop |= dict.fromkeys(("palette_registration_tokens", "palette_host_wait_timeout"))
+    place.lay_out({STORE: cluster("a-1"), "shop": shop}, {"a-1": {}})
+    ran = place.run("site")
+    assert ran.rc == 2
+    assert ran.failed == {STORE: 1, "a-1": 1}, ran.text
+    assert ran.summary["shop"].split()[3:5] == ["Running", "Healthy"]
+
+
 def test_hosts_are_known_by_the_uids_that_the_inventory_gives(place: Hosts) -> None:
     place.lay_out({STORE: cluster("a-1")}, {"a-1": {"palette_host_uid": "serial-4711"}})
     place.run("foundation").fine()
@@ -261,6 +284,13 @@ def test_spare_hosts_alone(place: Hosts) -> None:
     place.inventory.write_text(json.dumps({"palette_hosts": {"hosts": hosts, "vars": everywhere}}), "utf-8")
     ran = place.run("agent").fine()
     assert looked_at(ran, REGISTERED) == {"a"}
+
+    hosts["b"] = hosts["a"]
+    everywhere["palette_host_wait_timeout"] = 1
+    place.inventory.write_text(json.dumps({"palette_hosts": {"hosts": hosts, "vars": everywhere}}), "utf-8")
+    ran = place.run("agent")
+    assert ran.rc == 2 and ran.failed == {"b": 1}
+    assert "'b' was not registered" in ran.message(READY, "b")
 
 
 @pytest.mark.parametrize(
