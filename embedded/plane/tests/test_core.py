@@ -166,7 +166,7 @@ def test_a_handler_for_what_the_contract_lacks_is_an_error() -> None:
 
 
 def test_every_answerable_status_stands_in_the_errors_table() -> None:
-    assert set(STATUSES) == {400, 401, 403, 404, 409, 422, 429, 501}
+    assert set(STATUSES) == {400, 401, 403, 404, 408, 409, 422, 429, 501}
     assert set(CODES.values()) - set(STATUSES) == {500, 503}
 
 

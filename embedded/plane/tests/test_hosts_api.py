@@ -535,6 +535,6 @@ def test_the_description_holds_what_agents_call(tenant: Api) -> None:
 
 def test_what_is_no_json_or_no_path_is_answered_as_everything_else(agents: list[Agent]) -> None:
     response = agents[0].own("PUT", "observed", content=b"{", headers={"Content-Type": "application/json"})
-    assert code(response) == (422, "InvalidValue")
+    assert code(response) == (400, "InvalidRequest")
     assert code(agents[0].own("GET", "nothing")) == (404, "PathNotFound")
     assert code(agents[0].own("DELETE", "desired")) == (404, "PathNotFound")

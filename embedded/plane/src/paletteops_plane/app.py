@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -20,7 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane import __version__, embedded_api
-from paletteops_plane.auth import authenticate
+from paletteops_plane.auth import User, authenticate
+from paletteops_plane.bodies import Bodies, body_of, parse
 from paletteops_plane.contract import CONTRACT, Operation, without_nulls
 from paletteops_plane.errors import ApiError
 from paletteops_plane.extensions import install_extensions
@@ -28,8 +28,16 @@ from paletteops_plane.host_access import HOST_OPERATIONS, admit_host, is_host_cr
 from paletteops_plane.openapi import describe
 from paletteops_plane.plane import Plane
 from paletteops_plane.resources import load
-from paletteops_plane.responses import answer_nobody, error_response, json_response, limit, without_token
+from paletteops_plane.responses import (
+    answer_failure,
+    answer_nobody,
+    error_response,
+    json_response,
+    limit,
+    without_token,
+)
 from paletteops_plane.routing import HANDLERS, Call, Handler
+from paletteops_plane.store import Document
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +69,7 @@ def create_app(plane: Plane) -> FastAPI:
             response_model=None,
             status_code=operation.status,
         )
+    app.add_middleware(Bodies)
     if log.isEnabledFor(logging.INFO):
         app.add_middleware(_AccessLog)
     embedded_api.install(app, plane)
@@ -69,7 +78,7 @@ def create_app(plane: Plane) -> FastAPI:
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ClientDisconnect, answer_nobody)
-    app.add_exception_handler(Exception, _answer_failure)
+    app.add_exception_handler(Exception, answer_failure)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 
@@ -103,28 +112,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 #: Bytes of the largest body that is taken. Manifests and values are the largest that clients send.
 LARGEST_BODY = 8 * 1024 * 1024
-#: Bytes of a larger one that are read and thrown away: a client that still sends would not see why it is refused.
-LARGEST_REFUSED = 8 * LARGEST_BODY
-
-
-async def _content(request: Request) -> bytes:
-    """The body of a request; 400 where it is larger than anything that is meant."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_REFUSED:
-            break
-        if size <= LARGEST_BODY:
-            parts.append(part)
-    if size > LARGEST_BODY:
-        raise ApiError("InvalidRequest", f"the body is larger than {LARGEST_BODY} bytes", {"bytes": LARGEST_BODY})
-    return b"".join(parts)
 
 
 def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         limit(plane, request)
-        content = await _content(request)
+        body, known = body_of(request), operation.scope != "public"
+        if known and not body.whole:
+            # Who calls is known before anything is kept of what they send.
+            with plane.store.transaction():
+                _caller(plane, operation, request)
+        content = await body.read(LARGEST_BODY, known=known)
         # In a transaction of its own: a request that is refused must not take back what time has brought.
         with plane.store.transaction():
             for bring_up_to_date in plane.before_request:
@@ -142,16 +140,9 @@ def _endpoint(plane: Plane, operation: Operation, handler: Handler) -> Callable[
 
 def _checked(plane: Plane, operation: Operation, request: Request, content: bytes) -> Call:
     headers = request.headers
-    user = host = None
-    project = ""
-    if operation.scope != "public" and is_host_credential(headers.get("authorization", "")):
-        host = admit_host(plane, headers["authorization"])
-        if operation.name not in HOST_OPERATIONS or request.path_params["uid"] != host.uid:
-            raise ApiError("OperationForbidden", f"{operation.name} is not for the host {host.uid!r}")
-        project = host.project
-    elif operation.scope != "public":
-        user = authenticate(plane, headers.get("apikey"), headers.get("authorization"))
-        project = headers.get("projectuid", "")
+    user, host = _caller(plane, operation, request)
+    project = host.project if host else headers.get("projectuid", "") if user else ""
+    if user:
         _check_scope(plane, operation, project)
     call = Call(plane, operation, user, project, dict(request.path_params), headers=headers, host=host)
     call.base_url = f"{request.url.scheme}://{headers.get('host', request.url.netloc)}"
@@ -163,6 +154,19 @@ def _checked(plane: Plane, operation: Operation, request: Request, content: byte
     if operation.body is not None:
         call.body = _body(operation, content)
     return call
+
+
+def _caller(plane: Plane, operation: Operation, request: Request) -> tuple[User | None, Document | None]:
+    """The user or the host that calls, within a transaction; neither where the operation needs no credential."""
+    headers = request.headers
+    if operation.scope == "public":
+        return None, None
+    if not is_host_credential(headers.get("authorization", "")):
+        return authenticate(plane, headers.get("apikey"), headers.get("authorization")), None
+    host = admit_host(plane, headers["authorization"])
+    if operation.name not in HOST_OPERATIONS or request.path_params["uid"] != host.uid:
+        raise ApiError("OperationForbidden", f"{operation.name} is not for the host {host.uid!r}")
+    return None, host
 
 
 def _check_scope(plane: Plane, operation: Operation, project: str) -> None:
@@ -182,11 +186,7 @@ def _body(operation: Operation, content: bytes) -> Any:
         if operation.body_required:
             raise ApiError("InvalidRequest", "the body is missing")
         content = b"[]" if model.schema.get("type") == "array" else b"{}"
-    try:
-        value = from_json(content, allow_inf_nan=False)
-    except ValueError as error:
-        raise ApiError("InvalidRequest", f"the body is not JSON: {error}") from None
-    return model.accept(without_nulls(value))
+    return model.accept(without_nulls(parse(content)))
 
 
 def _answer(operation: Operation, result: Any) -> Response:
@@ -208,12 +208,6 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     return error_response(ApiError("PathNotFound", f"there is no {request.method} {request.url.path} here"))
-
-
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    path = without_token(request.url.path)
-    log.error("%s %s failed", request.method, path, exc_info=error)
-    return error_response(ApiError("InternalError", f"{request.method} {path} failed: see the plane's log"))
 
 
 class _NotServed:

@@ -18,7 +18,7 @@ from paletteops_plane import __version__, controls
 from paletteops_plane.errors import ApiError
 from paletteops_plane.hosts_api import HostsGate, routes
 from paletteops_plane.plane import Plane
-from paletteops_plane.responses import answer_nobody, error_response
+from paletteops_plane.responses import answer_failure, answer_nobody, error_response
 
 PREFIX = "/embedded/v1"
 
@@ -49,4 +49,5 @@ def install(app: FastAPI, plane: Plane) -> None:
         return error_response(ApiError("PathNotFound", f"there is no {request.method} {request.url.path} here"))
 
     own.add_exception_handler(ClientDisconnect, answer_nobody)
+    own.add_exception_handler(Exception, answer_failure)
     app.mount(PREFIX, HostsGate(own, plane))

@@ -17,17 +17,19 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane import content
+from paletteops_plane.bodies import body_of, parse
 from paletteops_plane.errors import ApiError
 from paletteops_plane.host_access import DIGEST, KIND, admit_host, is_host_credential
 from paletteops_plane.long_poll import Waiters
 from paletteops_plane.plane import Plane
 from paletteops_plane.provisioner import hosts
 from paletteops_plane.resources import edge_hosts, host_logs
-from paletteops_plane.responses import error_response, json_response, limit
+from paletteops_plane.responses import answer_nobody, error_response, json_response, limit
 from paletteops_plane.store import Document
 
 #: Seconds that a host may wait for its desired state in one request.
@@ -166,36 +168,45 @@ class Kubeconfig(_Strict):
 
 
 class HostsGate:
-    """In front of the routes: limits, credentials and the size of bodies, before anything else is looked at."""
+    """In front of the routes: limits, credentials, and the JSON of bodies, before anything else is looked at."""
 
     def __init__(self, app: ASGIApp, plane: Plane) -> None:
         self._app = app
         self._plane = plane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if found is not None:
-            try:
-                self._admit(Request(scope), found["uid"], found["rest"])
-            except ApiError as error:
-                await error_response(error)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _admit(self, request: Request, uid: str, rest: str) -> None:
-        plane = self._plane
-        limit(plane, request)
-        with plane.store.transaction():
-            _caller(plane, request, uid)
-        if rest.startswith("logs/") or request.method not in ("PUT", "POST"):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
-        length = request.headers.get("content-length", "")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
-            raise ApiError(
-                "InvalidRequest",
-                f"the body is to be announced by Content-Length and to have at most {LARGEST_BODY} bytes",
-                {"bytes": LARGEST_BODY},
-            )
+        found = _PATH.fullmatch(scope["path"])
+        request = Request(scope, receive)
+        sent = b""
+        try:
+            if found is not None:
+                limit(self._plane, request)
+                with self._plane.store.transaction():
+                    _caller(self._plane, request, found["uid"])
+            if found is None or not found["rest"].startswith("logs/"):
+                sent = await body_of(request).read(LARGEST_BODY, known=found is not None)
+            if sent:
+                parse(sent)
+        except ApiError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        except ClientDisconnect as error:
+            await (await answer_nobody(request, error))(scope, receive, send)
+            return
+        await self._app(scope, _with(sent, receive) if sent else receive, send)
+
+
+def _with(sent: bytes, receive: Receive) -> Receive:
+    """What the routes receive where the body was read already."""
+    left: list[Message] = [{"type": "http.request", "body": sent, "more_body": False}]
+
+    async def again() -> Message:
+        return left.pop() if left else await receive()
+
+    return again
 
 
 def _caller(plane: Plane, request: Request, uid: str) -> Document:

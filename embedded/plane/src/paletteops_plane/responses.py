@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 from typing import Any
@@ -14,6 +15,8 @@ from starlette.responses import Response
 from paletteops_plane.errors import ApiError
 from paletteops_plane.host_access import authenticate_host, is_host_credential
 from paletteops_plane.plane import Plane
+
+log = logging.getLogger(__name__)
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -28,6 +31,13 @@ def error_response(error: ApiError) -> Response:
 async def answer_nobody(request: Request, error: Exception) -> Response:
     """Who sent the request is gone before its body was whole, which is no failure of the plane."""
     return Response(status_code=400)
+
+
+async def answer_failure(request: Request, error: Exception) -> Response:
+    """A failure of the plane: what it is stands in the log."""
+    path = without_token(request.url.path)
+    log.error("%s %s failed", request.method, path, exc_info=error)
+    return error_response(ApiError("InternalError", f"{request.method} {path} failed: see the plane's log"))
 
 
 def limit(plane: Plane, request: Request) -> None:
