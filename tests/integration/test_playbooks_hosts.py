@@ -231,6 +231,25 @@ def test_teardown_leaves_hosts_registered_unless_told_otherwise(place: Hosts) ->
     assert set(place.run("teardown", *options, "-e", "palette_agent_uninstall=true").fine().changed.values()) == {0}
 
 
+def test_teardown_with_the_agents_is_foretold(place: Hosts) -> None:
+    hosts: Values = {"a-1": {}, "other": {"palette_mode": "agent", "palette_project": "stores"}}
+    place.lay_out({STORE: cluster("a-1"), OTHER: cluster("other")}, hosts)
+    place.run("foundation").fine()
+    place.start("a-1", "other")
+    place.run("site").fine()
+    options = ("teardown", "-e", "palette_confirm_teardown=all", "-e", "palette_agent_uninstall=true")
+    # a host of a cluster that this run does not delete is refused, as it would be then
+    place.lay_out({STORE: cluster("a-1")}, hosts)
+    foretold = place.run(*options, "--check")
+    assert foretold.failed == {"other": 1} and not foretold.writes
+    assert f"in the cluster '{OTHER}'" in foretold.message("The host is in no cluster", "other")
+    assert foretold.changed["a-1"] == 1
+    place.lay_out({STORE: cluster("a-1"), OTHER: cluster("other")}, hosts)
+    foretold = place.run(*options, "--check").fine()
+    assert not foretold.writes
+    assert place.run(*options).fine().changed == foretold.changed
+
+
 # --- what is refused before anything is touched ---
 
 
