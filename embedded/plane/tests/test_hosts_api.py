@@ -24,6 +24,7 @@ from conftest import Api, InProcess
 from paletteops_plane.app import create_app
 from paletteops_plane.hosts_api import CALLS
 from paletteops_plane.plane import Plane, Settings
+from paletteops_plane.provisioner import engine
 
 HOSTS = "/v1/edgehosts"
 #: Seconds within which an answer counts as one at once.
@@ -234,6 +235,27 @@ def test_what_happens_on_a_host_is_an_event_of_it(agents: list[Agent], project: 
     assert code(agents[0].own("POST", "events", told * 101)) == (422, "InvalidValue")
     for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         assert code(agents[0].own("POST", "events", [{**told[0], "at": moment}])) == (422, "InvalidValue")
+
+
+def test_of_many_events_the_newest_ones_are_kept(
+    agents: list[Agent], project: Api, plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MOST_EVENTS", 30)
+    uid = joining(agents, project)
+    for start in range(0, 100, 50):
+        told = [
+            {"at": "2026-03-01T11:59:00Z", "reason": "Told", "message": str(number)}
+            for number in range(start, start + 50)
+        ]
+        assert agents[0].own("POST", "events", told).status_code == 204
+    for kind, owner in (("edgehost", "edge-a"), ("spectrocluster", uid)):
+        events = project.ok("GET", f"/v1/events/components/{kind}/{owner}?limit=50")["items"]
+        assert [event["message"].rpartition(" ")[2] for event in events] == [str(n) for n in range(99, 69, -1)]
+    others = project.ok("GET", "/v1/events/components/edgehost/edge-b")["items"]
+    assert [event["reason"] for event in others] == ["Registered"]
+    # What the plane tells of a cluster itself goes by the same rule.
+    project.ok("DELETE", f"/v1/spectroclusters/{uid}")
+    assert len(plane.store.list("event", parent=uid)) == 30
 
 
 # Join material

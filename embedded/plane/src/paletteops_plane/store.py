@@ -270,6 +270,15 @@ class Store:
             self._connection.execute("DELETE FROM document WHERE parent = ?", (uid,))
             self._connection.execute("DELETE FROM document WHERE uid = ?", (uid,))
 
+    def keep_newest(self, kind: str, parent: str, number: int) -> None:
+        """Remove all parts of a kind that a document has but its newest ones."""
+        with self.transaction():
+            self._connection.execute(
+                "DELETE FROM document WHERE parent = ? AND kind = ? AND rowid <= (SELECT rowid FROM document "
+                "WHERE parent = ? AND kind = ? ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
+                (parent, kind, parent, kind, number),
+            )
+
     # References: who uses whom
 
     def set_references(self, user: str, used: Iterable[str]) -> None:

@@ -46,6 +46,9 @@ from paletteops_plane.store import Document, new_uid
 
 Json = dict[str, Any]
 
+#: How many events are kept of a cluster, or of a host; one of either may tell a lot.
+MOST_EVENTS = 1000
+
 #: What the states of machines are called in the API (v1CloudMachineStatus).
 _INSTANCE_STATES = {"Provisioning": "Provisioning", "Running": "Running", "Deleting": "Deleting"}
 
@@ -364,7 +367,7 @@ def add_event(
     kind: str = "spectrocluster",
     source: dict[str, str] | None = None,
 ) -> None:
-    """An event of a cluster, or of something else that has events (v1Event), stored."""
+    """An event of a cluster, or of something else that has events (v1Event), stored; the oldest ones make room."""
     uid = new_uid()
     reference = {"kind": kind, "name": cluster.name, "uid": cluster.uid}
     stamp = _stamp(happening.at)
@@ -387,3 +390,4 @@ def add_event(
             kind="event", project=cluster.project, parent=cluster.uid, uid=uid, name=uid, holds_name=False, body=body
         )
     )
+    plane.store.keep_newest("event", cluster.uid, MOST_EVENTS)
