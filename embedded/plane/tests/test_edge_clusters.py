@@ -396,6 +396,14 @@ def test_two_nodes_are_for_appliances(site: Site) -> None:
         ({"controlPlaneEndpoint": {"type": "DDNS", "host": "x.example.com"}}, "VIP or External"),
         ({"controlPlaneEndpoint": {"type": "External", "host": "a b"}}, "no name of a host"),
         ({"controlPlaneEndpoint": {"type": "VIP", "host": "192.0.2.11"}}, "is the address of the host 'a'"),
+        *(
+            ({"controlPlaneEndpoint": {"type": "VIP", "host": address}}, f"{address} is no address at which")
+            for address in ("127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "169.254.7.8")
+        ),
+        *(
+            ({"controlPlaneEndpoint": {"type": "External", "host": address}}, f"{address} is no address at which")
+            for address in ("0.0.0.0", "239.1.2.3", "255.255.255.255")
+        ),
         ({"ntpServers": ["not a host"]}, "ntpServers[0]"),
         ({"sshKeys": ["secret"]}, "sshKeys[0]"),
         ({"overlayNetworkConfiguration": {"enable": True, "cidr": "10.0.0.0/33"}}, "no IPv4 range"),

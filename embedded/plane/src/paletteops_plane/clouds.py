@@ -200,6 +200,7 @@ def _vsphere_machine(pool: Values, config: Values, account: Values, machine: Val
 #: How a control plane is reached on hosts: at an address that its hosts hold, or at what the user runs before them.
 EDGE_ENDPOINTS = ("VIP", "External")
 
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 
 
@@ -251,12 +252,31 @@ def _check_endpoint(endpoint: Values, where: str) -> None:
         raise invalid(
             f"{where}.host: is needed: the address at which the control plane is to be reached", field=f"{where}.host"
         )
-    if ip_address(host) is None and (kind == "VIP" or not is_host_name(host.lower()) or re.fullmatch(r"[\d.]+", host)):
+    address = ip_address(host)
+    if address is None and (kind == "VIP" or not is_host_name(host.lower()) or re.fullmatch(r"[\d.]+", host)):
         raise invalid(
             f"{where}.host: {host!r} is no IPv4 address" + ("" if kind == "VIP" else " and no name of a host"),
             field=f"{where}.host",
             value=host,
         )
+    if address is not None and not _may_be_reached(address, kind):
+        raise invalid(
+            f"{where}.host: {host} is no address at which a control plane can be reached: name "
+            + (
+                "one of the hosts' own network that no machine has, such as 192.0.2.10 where they are in 192.0.2.0/24"
+                if kind == "VIP"
+                else "that of the load balancer, or its name"
+            ),
+            field=f"{where}.host",
+            value=host,
+        )
+
+
+def _may_be_reached(address: ipaddress.IPv4Address, kind: str) -> bool:
+    """Whether it is a single machine's; what a VIP is taken for is to be one in the hosts' network as well."""
+    if address in _THIS_NETWORK or address.is_multicast or address.is_reserved:
+        return False
+    return kind != "VIP" or not (address.is_loopback or address.is_link_local)
 
 
 def _check_overlay(cidr: str, where: str) -> None:
