@@ -396,6 +396,8 @@ def test_the_uid_of_a_host(root: Path) -> None:
     assert uid(root, name="host-1", deviceUIDPaths=paths) == "host-1"
     assert uid(root, deviceUIDPaths=paths) == "edge-abc"
     assert uid(root, deviceUIDPaths=[{"name": "/serial"}]) == "SN1234edge-abc"
+    (root / "odd").write_text("Nº 7\0\x1b[ü]b_1")
+    assert uid(root, deviceUIDPaths=[{"name": "/odd"}]) == "N7b_1"
     assert uid(root, deviceUIDPaths=[{"name": "/serial", "regex": "nothing"}]) == (
         "edge-0123456789abcdef0123456789abcdef"
     )
