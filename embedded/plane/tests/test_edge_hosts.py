@@ -214,6 +214,15 @@ def test_the_project_of_a_host(client: InProcess, tenant: Api, project: Api) -> 
     assert code(agent.register(ProjectName="none")) == (403, "OperationForbidden")
 
 
+@pytest.mark.parametrize(("name", "encoding"), [("Łódź", "utf-8"), ("Köln", "utf-8"), ("Köln", "latin-1")])
+def test_a_project_is_named_in_any_script(client: InProcess, tenant: Api, name: str, encoding: str) -> None:
+    uid = tenant.ok("POST", "/v1/projects", {"metadata": {"name": name}})["uid"]
+    agent = Agent(client, "edge-a", make_token(tenant)[1])
+    headers = {b"EdgeHostToken": agent.token.encode(), b"ProjectName": name.encode(encoding)}
+    assert client.request("POST", REGISTER, headers=headers, json=device("edge-a")).status_code == 200
+    assert Api(client, tenant.key, uid).call("GET", f"{HOSTS}/edge-a").status_code == 200
+
+
 @pytest.mark.parametrize(
     "uid", ["", "-a", "a" * 129, "a/b", "a b", "..", "ä", "a:b", "tokens", "Register", "metadata", "tags", "a\n"]
 )

@@ -244,7 +244,7 @@ def register(call: Call) -> Json:
 def _project_asked(call: Call, token: Document) -> str:
     """The uid of the project that a host asks for, else the one of its token; empty for none."""
     store = call.plane.store
-    uid, name = call.headers.get("projectuid", ""), call.headers.get("projectname", "")
+    uid, name = call.headers.get("projectuid", ""), _text(call.headers.get("projectname", ""))
     if not uid and name:
         found = store.by_name("project", name)
         if found is None:
@@ -254,6 +254,14 @@ def _project_asked(call: Call, token: Document) -> str:
     if uid and store.get("project", uid) is None:
         raise ApiError("OperationForbidden", f"no project with the uid {uid!r}", {"projectUid": uid})
     return uid
+
+
+def _text(header: str) -> str:
+    """A header as its sender meant it: in UTF-8, as most send it, else in Latin-1, as it was read."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
 
 
 def _needed(project: str) -> str:
