@@ -441,6 +441,32 @@ def test_a_host_in_a_cluster_of_another_plane_is_left_to_it(
     assert (place.records(), other.records()) == ({"lone": "ready"}, {})
 
 
+def test_packages_that_an_uninstall_has_left_go_in_a_run_of_their_own(
+    place: Hosts, machine: Machine, dist: Path
+) -> None:
+    prepared(place)
+    machine.command("dpkg", '#!/bin/sh\necho "$@" >>/var/log/dpkg\n')
+    machine.before = machine.files()
+    run(place, installed_on(machine, dist)).fine()
+    packages = machine.root / "var/lib/paletteops/packages"
+    packages.write_text("conntrack\njq\n")
+
+    uninstall = ("teardown", "-e", "palette_confirm_teardown=all", "-e", "palette_agent_uninstall=true")
+    gone = place.run(*uninstall).fine()
+    assert "conntrack, jq. They go with palette_agent_remove_packages" in gone.text
+    assert machine.changes == ["var/lib/paletteops", "var/lib/paletteops/packages"]
+    assert place.run(*uninstall).fine().changed == {"lone": 0}
+
+    uninstall += ("-e", "palette_agent_remove_packages=true")
+    foretold = place.run(*uninstall, "--check").fine()
+    assert "packages that the role installed would be removed" in foretold.text
+    assert packages.exists()
+    assert place.run(*uninstall).fine().changed["lone"] == 1
+    assert (machine.root / "var/log/dpkg").read_text("utf-8") == "--purge conntrack jq\n"
+    assert machine.changes == ["var/log/dpkg"]
+    assert place.run(*uninstall).fine().changed == {"lone": 0}
+
+
 # --- clusters of hosts, as playbooks bring them about ---
 
 

@@ -159,7 +159,10 @@ def file_hash(path):
 
 
 def agent():
-    """What there is of an agent: its program, what the role noted, whether the user-data are as they were written."""
+    """What there is of an agent: its program, what the role noted, and whether the user-data are as they were written.
+
+    What the role installed for it may be there alone: packages stay longer than an agent.
+    """
     try:
         note = json.loads(text(WANTED["note"]))
     except ValueError:
@@ -169,6 +172,7 @@ def agent():
     return {
         "program": os.path.exists(WANTED["program"]),
         "note": note if isinstance(note, dict) else None,
+        "packages": os.path.exists(WANTED["packages"]),
         "user_data": "missing" if not known else "same" if known == noted else "other",
     }
 
