@@ -384,7 +384,8 @@ def test_a_token_that_the_plane_refuses_is_said_by_the_agent_and_another_one_men
     bad = run(place, {**given, "palette_agent_checksum": "0" * 64})
     assert "Correct palette_agent_checksum" in bad.message("The agent was installed", "lone")
     assert programs(machine) == before and "opt/spectrocloud/bin/palette-agent" in before
-    assert json.loads(machine.files()["var/lib/paletteops/agent.json"]) == {"plane": place.plane.url}
+    noted = {"plane": place.plane.url, "project": "stores"}
+    assert json.loads(machine.files()["var/lib/paletteops/agent.json"]) == noted
     assert place.records() == {"lone": "ready"}
     assert run(place, given).fine().changed["lone"] > 0
 
@@ -439,6 +440,22 @@ def test_a_host_in_a_cluster_of_another_plane_is_left_to_it(
         assert word in message
     assert machine.files() == before
     assert (place.records(), other.records()) == ({"lone": "ready"}, {})
+
+
+def test_a_host_is_not_sent_to_another_project(place: Hosts, machine: Machine, dist: Path) -> None:
+    prepared(place)
+    Api(place.plane).call("POST", "/v1/projects", {"metadata": {"name": "others"}})
+    given = installed_on(machine, dist)
+    run(place, given).fine()
+    before = machine.files()
+    moved = {**given, "palette_project": "others"}
+    message = run(place, moved).message(END, "lone")
+    assert "'stores'" in message and "'others'" in message
+    assert machine.files() == before
+    # it can go, and come back there
+    uninstall = ("teardown", "-e", "palette_confirm_teardown=all", "-e", "palette_agent_uninstall=true")
+    place.run(*uninstall).fine()
+    assert machine.changes == []
 
 
 def test_packages_that_an_uninstall_has_left_go_in_a_run_of_their_own(
