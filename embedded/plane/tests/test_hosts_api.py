@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from agents import MATERIAL, Agent, kubeconfig, make_token
+from agents import MATERIAL, Agent, device, kubeconfig, make_token
 from clusters import profile
 from conftest import Api, InProcess
 
@@ -256,6 +256,39 @@ def test_of_many_events_the_newest_ones_are_kept(
     # What the plane tells of a cluster itself goes by the same rule.
     project.ok("DELETE", f"/v1/spectroclusters/{uid}")
     assert len(plane.store.list("event", parent=uid)) == 30
+
+
+def test_what_a_host_says_does_nothing_in_a_terminal(client: InProcess, tenant: Api, project: Api) -> None:
+    bad = "\x1b]0;t\x07 \x9b31m\r\nnext\u202e\x00\x7f"
+    agent = Agent(client, "edge-a", make_token(tenant, project.project)[1])
+    body = device("edge-a", macAddress=bad)
+    body["metadata"] |= {"name": f"n{bad}", "labels": {f"k{bad}": bad}}
+    body["status"]["health"]["agentVersion"] = bad
+    assert agent.register(body).status_code == 200
+    uid = make_cluster(project)
+    agent.follow()
+    agent.report(
+        phase="failed",
+        cluster_uid=uid,
+        step=bad,
+        error={"reason": f"Bad{bad}", "message": bad},
+        node={"name": bad, "ready": False},
+        packs=[{"name": bad, "state": "Error", "message": bad}],
+        later={bad: [bad]},
+    )
+    assert agent.own("POST", "events", [{"at": "2026-03-01T11:59:00Z", "reason": bad, "message": bad}]).is_success
+    agent.beat(message=bad)
+    packs = [{"name": bad, "type": "manifest", "version": bad, "condition": {"reason": "error", "message": bad}}]
+    assert agent.v1("PATCH", "/packs/status", {"packs": packs}).status_code == 204
+    for path in (
+        f"{HOSTS}/edge-a",
+        f"/v1/spectroclusters/{uid}",
+        f"/v1/events/components/spectrocluster/{uid}",
+        "/v1/events/components/edgehost/edge-a",
+    ):
+        shown = json.dumps(project.ok("GET", path), ensure_ascii=False)
+        assert "next" in shown and shown.isprintable()
+        assert "\\" not in shown, "JSON writes control characters with one"
 
 
 # Join material

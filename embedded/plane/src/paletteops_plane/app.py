@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane import __version__, embedded_api
 from paletteops_plane.auth import User, authenticate
-from paletteops_plane.bodies import Bodies, body_of, parse
+from paletteops_plane.bodies import Bodies, body_of, parse, plain
 from paletteops_plane.contract import CONTRACT, Operation, without_nulls
 from paletteops_plane.errors import ApiError
 from paletteops_plane.extensions import install_extensions
@@ -152,7 +152,8 @@ def _checked(plane: Plane, operation: Operation, request: Request, content: byte
         if value is not None:
             call.query[parameter.name] = value
     if operation.body is not None:
-        call.body = _body(operation, content)
+        body = _body(operation, content)
+        call.body = plain(body) if host else body
     return call
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bodies of requests: how much of them is kept, for how long they may come, and what JSON is taken.
+"""Bodies of requests: how much of them is kept, for how long they may come, what JSON and what text is taken.
 
 ``Bodies`` is in front of all routes. It gives each request a ``Body``, from which whoever needs it reads it whole, and
 sees to it that an answer reaches a sender who still sends: what nobody read is thrown away before. Where a body does
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 from typing import Any
 
 from pydantic_core import from_json
@@ -181,3 +182,18 @@ def parse(content: bytes) -> Any:
             return value
         level = below
     raise ApiError("InvalidRequest", f"the body is nested deeper than {DEEPEST} levels")
+
+
+#: Control characters, and what turns lines or the direction of writing.
+_NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def plain(value: Any) -> Any:
+    """What a host says, with a space for each character that would do something in a terminal; all of it is shown."""
+    if isinstance(value, str):
+        return _NOT_PLAIN.sub(" ", value)
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value

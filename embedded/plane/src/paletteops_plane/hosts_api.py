@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paletteops_plane import content
-from paletteops_plane.bodies import body_of, parse
+from paletteops_plane.bodies import body_of, parse, plain
 from paletteops_plane.errors import ApiError
 from paletteops_plane.host_access import DIGEST, KIND, admit_host, is_host_credential
 from paletteops_plane.long_poll import Waiters
@@ -130,6 +130,8 @@ class Content(_Open):
 class Observed(_Open):
     """The observed state of a host, whole."""
 
+    _plain = model_validator(mode="before")(plain)
+
     #: The last desired generation that is wholly applied.
     generation: str | None = None
     cluster_uid: str | None = None
@@ -147,6 +149,7 @@ class Observed(_Open):
 
 
 class HostEvent(_Strict):
+    _plain = model_validator(mode="before")(plain)
     at: Moment
     reason: Annotated[str, Field(min_length=1, max_length=128)]
     message: Annotated[str, Field(max_length=4096)]

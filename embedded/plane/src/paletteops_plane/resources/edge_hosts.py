@@ -21,6 +21,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from paletteops_plane.bodies import plain
 from paletteops_plane.clock import rfc3339
 from paletteops_plane.errors import ApiError, invalid
 from paletteops_plane.host_access import KIND, USED, digest, issue, same
@@ -202,7 +203,7 @@ def register(call: Call) -> Json:
     """
     plane = call.plane
     token = edge_tokens.redeem(plane, call.headers.get("edgehosttoken", ""))
-    metadata, spec = call.body.get("metadata", {}), call.body.get("spec", {})
+    metadata, spec = plain(call.body.get("metadata", {})), call.body.get("spec", {})
     if spec.get("type", "edge-native") != "edge-native":
         raise invalid("body.spec.type: this plane takes hosts of the type edge-native", field="body.spec.type")
     if "host" not in spec:
@@ -229,7 +230,7 @@ def register(call: Call) -> Json:
     else:
         _check_record(host, project, spec["host"].get("hostPairingKey", ""), claim)
         _merge_metadata(host, metadata)
-    _take_over(plane, host, call.body)
+    _take_over(plane, host, plain(call.body))
     if claim:
         host.body["_claim"] = digest(claim)
     credential = issue(host)
