@@ -228,6 +228,15 @@ def test_routes_are_printed_without_a_data_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_routes_end_quietly_where_nobody_reads_on() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        command = [sys.executable, "-m", "paletteops_plane", "--routes"]
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_without_being_asked_for_there_are_no_controls(start: Start) -> None:
     assert start().client.get("/embedded/v1/clock").status_code == 404
 

@@ -29,7 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.routes:
-            return _print_routes()
+            try:
+                _print_routes()
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # Whoever reads has seen enough (head); nothing is to be written when the process ends, either.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         if options.command == "backup":
             return _backup(options)
         if options.command == "restore":
@@ -95,7 +101,7 @@ def _data(options: argparse.Namespace) -> Path:
     return chosen
 
 
-def _print_routes() -> int:
+def _print_routes() -> None:
     from paletteops_plane.contract import CONTRACT
     from paletteops_plane.host_access import HOST_OPERATIONS
     from paletteops_plane.hosts_api import CALLS
@@ -110,7 +116,6 @@ def _print_routes() -> int:
     for name in sorted(CALLS, key=lambda item: item.split(" ")[::-1]):
         method, path = name.split(" ")
         print(f"{method:7}/embedded/v1/hosts/{{uid}}/{path}  (host)")
-    return 0
 
 
 def _backup(options: argparse.Namespace) -> int:
