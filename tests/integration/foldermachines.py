@@ -70,6 +70,10 @@ SYSTEMCTL = """\
 #!/bin/sh
 case "$*" in
   is-active*) shift; for unit in "$@"; do grep -qxF "$unit" /etc/active && echo active || echo inactive; done ;;
+  show*)
+    state=inactive
+    [ ! -e /run/agent.pid ] || ! kill -0 "$(cat /run/agent.pid)" 2>/dev/null || state=active
+    printf 'Id=%s\nLoadState=loaded\nActiveState=%s\n' {start} "$state" ;;
   *start*{start}*)
     [ ! -e /run/agent.pid ] || kill "$(cat /run/agent.pid)" 2>/dev/null
     setsid /opt/spectrocloud/bin/palette-agent start >/dev/null 2>>/var/log/agent </dev/null &
@@ -223,10 +227,12 @@ class Machine:
         now = self.files()
         return sorted(path for path in {*now, *self.before} if now.get(path) != self.before.get(path))
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Ends the agent."""
         note = self.root / "run/agent.pid"
         if note.exists():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(note.read_text("utf-8")), signal.SIGKILL)
             note.unlink()
+
+    close = stop

@@ -442,6 +442,18 @@ def test_a_host_in_a_cluster_of_another_plane_is_left_to_it(
     assert (place.records(), other.records()) == ({"lone": "ready"}, {})
 
 
+def test_an_agent_that_does_not_run_is_started(place: Hosts, machine: Machine, dist: Path) -> None:
+    prepared(place)
+    given = installed_on(machine, dist)
+    run(place, given).fine()
+    assert run(place, given).fine().changed == {"lone": 0}
+    machine.stop()
+    foretold = run(place, given, "--check").fine()
+    assert foretold.changed == {"lone": 1} and "would be started: spectro-palette-agent-start.service" in foretold.text
+    assert run(place, given).fine().changed == {"lone": 1}
+    assert run(place, given).fine().changed == {"lone": 0}
+
+
 def test_a_host_is_not_sent_to_another_project(place: Hosts, machine: Machine, dist: Path) -> None:
     prepared(place)
     Api(place.plane).call("POST", "/v1/projects", {"metadata": {"name": "others"}})

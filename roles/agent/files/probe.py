@@ -109,6 +109,16 @@ def active(units):
     return [units[number] for number, state in enumerate(states) if state == "active"]
 
 
+def stopped(units):
+    """Which of the units are there and do not run."""
+    found = []
+    for block in said("systemctl", "show", "--property=Id,LoadState,ActiveState", *units).split("\n\n"):
+        known = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if known.get("LoadState") == "loaded" and known.get("ActiveState") in ("inactive", "failed"):
+            found.append(known["Id"])
+    return found
+
+
 def plane():
     """Whether the management plane answers this host, and how far the host's clock is from the plane's."""
     url, ca, verify = WANTED["plane"], WANTED["ca"], WANTED["verify"]
@@ -212,7 +222,7 @@ def main():
     note = installed["note"] or {}
     same = installed["program"] and note.get("wanted") == WANTED["wanted"] and installed["user_data"] == "same"
     # where all is as it was left, nobody asks for more
-    facts.update({"current": True} if same else more())
+    facts.update({"current": True, "stopped": stopped(WANTED["units"])} if same else more())
     print("paletteops " + json.dumps(facts))
 
 
