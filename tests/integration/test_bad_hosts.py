@@ -190,8 +190,8 @@ CASES: dict[str, tuple[Values, Values, tuple[str, ...]]] = {
     ),
     "file-of-nothing": (
         {},
-        {"palette_agent_file": "/nowhere/agent", "palette_agent_checksum": "{digest}"},
-        ("/nowhere/agent did not come to the host", "Correct palette_agent_file"),
+        {"palette_agent_file": "/nowhere/agent"},
+        ("There is no file /nowhere/agent where Ansible runs", "Correct its path"),
     ),
     "archive-that-is-short": (
         {},
