@@ -104,7 +104,7 @@ def test_error(name: str, plane: RunningPlane, api: Api) -> None:
 
 
 def test_the_table_covers_each_status(plane: RunningPlane) -> None:
-    # 429 needs a plane with its limits on: test_limits.py. 408 needs a minute: the plane's own tests have another clock.
+    # 429 needs a plane with its limits on: test_limits.py. 408 takes a minute: the plane's own tests shorten it.
     assert {case["status"] for case in CASES.values()} | {408, 429} == set(TABLE["statuses"])
     with plane.client() as client:
         paths = client.get("/openapi.json").json()["paths"]
