@@ -390,8 +390,8 @@ def test_a_token_that_the_plane_refuses_is_said_by_the_agent_and_another_one_men
     assert run(place, given).fine().changed["lone"] > 0
 
 
-#: Stands for the command of that name, which the installation calls last, with user-data: notes which files the user who
-#: signs in has then.
+#: Stands for the command of that name, which the installation calls last, with user-data: notes which files there are
+#: then of the user who signs in.
 WATCHING = """\
 #!/bin/sh
 find /home -type f >/var/log/seen

@@ -422,6 +422,18 @@ def test_check_mode_foretells_an_installation_and_the_cluster_of_it(place: Hosts
     assert "foretold" in ran.summary[STORE]
 
 
+def test_check_mode_names_a_token_that_there_is_not(place: Hosts) -> None:
+    good = {**HERE, "palette_agent_checksum": "0" * 64, "palette_agent_ignore": [*BESIDE, "cpus"]}
+    hosts = {"a-1": {**good, "palette_registration_token": "storse"}, "b-1": good}
+    hosts["b-1"]["palette_registration_token"] = "stores"
+    place.lay_out({STORE: cluster("a-1"), OTHER: cluster("b-1")}, hosts)
+    ran = place.run("site", "--check")
+    assert ran.failed == {STORE: 1, "a-1": 1} and not ran.writes, ran.text
+    assert "no registration token named 'storse'" in ran.message(READY, "a-1")
+    assert ran.changed["b-1"] == 1
+    assert "foretold" in ran.summary[OTHER]
+
+
 def test_no_token_is_shown(place: Hosts) -> None:
     place.lay_out({STORE: cluster("a-1")}, {"a-1": {}})
     founded = place.run("foundation", "-vvvv", "--diff").fine()
