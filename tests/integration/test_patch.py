@@ -58,11 +58,11 @@ PATCHED = "The host was patched"
 
 
 class Patching:
-    """A cluster of two hosts and what patches them."""
+    """A cluster of three hosts and what patches them."""
 
     def __init__(self, place: Hosts, folder: Path) -> None:
         self.place, self.folder = place, folder
-        self.machines = {name: Machine(name, folder) for name in ("a-1", "a-2")}
+        self.machines = {name: Machine(name, folder) for name in ("a-1", "a-2", "a-3")}
         modules = folder / "collections/ansible_collections/kubernetes/core/plugins/modules"
         modules.mkdir(parents=True)
         for name in ("k8s", "k8s_info", "k8s_drain"):
@@ -77,7 +77,7 @@ class Patching:
             name: {**machine.variables, "palette_agent_install": False, **more.get(name.replace("-", "_"), {})}
             for name, machine in self.machines.items()
         }
-        self.place.lay_out({STORE: cluster("a-1", "a-2")}, machines)
+        self.place.lay_out({STORE: cluster("a-1", "a-2", "a-3")}, machines)
 
     def stands(self, refusals: int) -> None:
         nodes = [
@@ -129,7 +129,7 @@ def patching(planes: Callable[..., RunningPlane], tmp_path: Path) -> Iterator[Pa
     with place.fleet:
         made = Patching(place, tmp_path)
         place.run("foundation").fine()
-        place.start("a-1", "a-2")
+        place.start("a-1", "a-2", "a-3")
         place.run("agent").fine()
         yield made
     assert not place.fleet.errors
@@ -145,14 +145,27 @@ def test_a_patch_that_fails_says_what_stays_and_is_finished_by_the_next_run(patc
     assert (patching.drained, patching.cordoned) == (["a-1"], ["a-1"])
     patching.does("touch /opt/patched")
     patching.run().fine()
-    assert (patching.patched, patching.cordoned) == (["a-1", "a-2"], [])
+    assert (patching.patched, patching.cordoned) == (["a-1", "a-2", "a-3"], [])
     assert not (patching.machines["a-1"].root / "var/lib/paletteops/patching").exists()
+
+
+def test_hosts_of_a_batch_stop_with_the_one_that_fails(patching: Patching) -> None:
+    patching.does('test "$(hostname)" != a-2 && touch /opt/patched')
+    ran = patching.run(palette_patch_batch=2)
+    assert ran.rc == 2
+    assert ran.message("Mine", "a-2")
+    for name in ("a-2", "a-3"):
+        assert f"The node {name} stays cordoned" in ran.message(PATCHED, name)
+    assert patching.cordoned == ["a-2", "a-3"]
+    patching.does("touch /opt/patched")
+    patching.run(palette_patch_batch=2).fine()
+    assert (patching.patched, patching.cordoned) == (["a-1", "a-2", "a-3"], [])
 
 
 def test_a_drain_that_is_refused_is_tried_again_until_its_time_is_over(patching: Patching) -> None:
     patching.stands(1)
     patching.run().fine()
-    assert patching.drained == ["a-1", "a-1", "a-2"]
+    assert patching.drained == ["a-1", "a-1", "a-2", "a-3"]
     patching.stands(1)
     ran = patching.run(palette_patch_drain_timeout=0)
     assert ran.rc == 2
