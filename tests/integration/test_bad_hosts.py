@@ -486,14 +486,14 @@ def test_packages_that_an_uninstall_has_left_go_in_a_run_of_their_own(
     assert machine.changes == ["var/lib/paletteops", "var/lib/paletteops/packages"]
     assert place.run(*uninstall).fine().changed == {"lone": 0}
 
-    uninstall += ("-e", "palette_agent_remove_packages=true")
-    foretold = place.run(*uninstall, "--check").fine()
+    removal = (*uninstall, "-e", "palette_agent_remove_packages=true")
+    foretold = place.run(*removal, "--check").fine()
     assert "packages that the role installed would be removed" in foretold.text
     assert packages.exists()
-    assert place.run(*uninstall).fine().changed["lone"] == 1
+    assert place.run(*removal).fine().changed["lone"] == 1
     assert (machine.root / "var/log/dpkg").read_text("utf-8") == "--purge conntrack jq\n"
     assert machine.changes == ["var/log/dpkg"]
-    assert place.run(*uninstall).fine().changed == {"lone": 0}
+    assert place.run(*removal).fine().changed == {"lone": 0}
 
 
 # --- clusters of hosts, as playbooks bring them about ---
