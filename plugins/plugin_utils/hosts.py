@@ -294,7 +294,11 @@ def _package(wants: Mapping[str, Any]) -> Iterator[Finding]:
             f"{PREFIX}agent_file and {PREFIX}agent_archive; or {PREFIX}agent_install to false where the image has it.",
         )
     elif wants.get("missing_file"):
-        yield "agent", f"There is no file {wants['from']} where Ansible runs. Correct its path, or bring it there."
+        yield (
+            "agent",
+            f"There is no file {wants['from']} where Ansible runs. Correct {PREFIX}agent_file or "
+            f"{PREFIX}agent_archive, whichever names it, or bring it there.",
+        )
     elif not CHECKSUM.fullmatch(wants["checksum"]):
         said = f"is '{wants['checksum']}', which is no SHA-256" if wants["checksum"] else "is missing"
         yield (

@@ -436,6 +436,7 @@ def test_scale_changes_sizes_and_nothing_else(stocked: Place) -> None:
     ran = stocked.run("scale").fine()
     assert ran.changed == {SHOP: 1}
     assert ran.summary[SHOP].split()[5] == "4/4"
+    assert "Pools with state absent are left for the playbook site: old." in ran.text
     workers = stocked.pools("shops", SHOP)["workers"]
     assert workers["size"] == 3 and workers["instanceType"] == "m6i.large"
     raw = stocked.api("shops").get(f"/v1/spectroclusters/{stocked.clusters('shops')[SHOP]}")

@@ -326,7 +326,7 @@ def _node(name: str, node: Json, now: float) -> Json:
                 "kernelVersion": "simulated",
                 "kubeProxyVersion": f"v{node['version']}",
                 "kubeletVersion": f"v{node['version']}",
-                "machineID": metadata["uid"].replace("-", ""),
+                "machineID": "",  # many such hosts may be on one machine
                 "operatingSystem": "linux",
                 "osImage": "simulated",
                 "systemUUID": metadata["uid"],
