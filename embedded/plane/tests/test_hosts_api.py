@@ -22,7 +22,9 @@ from clusters import profile
 from conftest import Api, InProcess
 
 from paletteops_plane.app import create_app
+from paletteops_plane.errors import ApiError
 from paletteops_plane.hosts_api import CALLS
+from paletteops_plane.kubernetes import published
 from paletteops_plane.plane import Plane, Settings
 from paletteops_plane.provisioner import engine
 
@@ -436,6 +438,13 @@ def test_a_simulated_kubernetes_is_on_the_machine_of_who_tries_it(agents: list[A
     content["users"][0]["user"] = {"token": "a-token"}
     assert agents[0].own("PUT", "kubeconfig", {"content": json.dumps(content)}).status_code == 204
     assert project.call("GET", f"/v1/spectroclusters/{uid}/assets/kubeconfig").json() == content
+
+
+def test_an_endpoint_of_ipv6_stands_in_brackets() -> None:
+    text = kubeconfig("https://[2001:db8::10]:6443")
+    assert published.checked(text, "2001:db8::10", 6443) == text
+    with pytest.raises(ApiError, match=r"https://\[2001:db8::11\]:6443"):
+        published.checked(text, "2001:db8::11", 6443)
 
 
 def test_users_get_of_a_kubeconfig_what_the_plane_read_in_it(agents: list[Agent], project: Api) -> None:

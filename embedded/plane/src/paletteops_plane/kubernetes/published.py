@@ -103,8 +103,9 @@ def checked(text: str, endpoint: str, port: int) -> str:
             for problem in error.errors(include_url=False, include_input=False)[:5]
         ]
         raise _refused("; ".join(problems)) from None
+    address = f"[{endpoint}]:{port}" if ":" in endpoint else f"{endpoint}:{port}"
     for item in known.clusters:
-        _check_server(item.cluster.server, endpoint, port)
+        _check_server(item.cluster.server, address)
     data = known.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)
     # In the form in which it came, JSON or YAML.
     if text.lstrip().startswith("{"):
@@ -113,7 +114,7 @@ def checked(text: str, endpoint: str, port: int) -> str:
     return written
 
 
-def _check_server(server: str, endpoint: str, port: int) -> None:
+def _check_server(server: str, address: str) -> None:
     try:
         parts = urlsplit(server)
         host = parts.hostname
@@ -122,11 +123,9 @@ def _check_server(server: str, endpoint: str, port: int) -> None:
     if host and server in (f"{scheme}://{parts.netloc}{end}" for scheme in ("https", "http") for end in ("", "/")):
         if "@" not in parts.netloc and _is_loopback(host):
             return  # the simulated engine's, whose API is on the machine of whoever tries it
-        if parts.netloc.lower() == f"{endpoint.lower()}:{port}" and parts.scheme == "https":
+        if parts.netloc.lower() == address.lower() and parts.scheme == "https":
             return
-    raise _refused(
-        f"clusters.0.cluster.server: {server[:200]!r} is not the cluster's own endpoint, https://{endpoint}:{port}"
-    )
+    raise _refused(f"clusters.0.cluster.server: {server[:200]!r} is not the cluster's own endpoint, https://{address}")
 
 
 def _is_loopback(host: str) -> bool:
