@@ -254,6 +254,15 @@ def test_the_endpoint(given: str, url: str) -> None:
     assert endpoint_url(given) == url
 
 
+@pytest.mark.parametrize(
+    "given", ["https://user:s3cret@plane.example", "user:s3cret@plane.example", "ftp://u:s3cret@p"]
+)
+def test_an_endpoint_with_a_password_is_refused_without_it(given: str) -> None:
+    with pytest.raises(ValueError, match=r"\*\*\*@(plane.example|p)' is neither") as refused:
+        endpoint_url(given)
+    assert "s3cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("stylus", [{}, {"site": {"paletteEndpoint": " ", "edgeHostToken": "\n"}}])
 def test_an_agent_cannot_do_without_plane_and_token(stylus: dict[str, Any]) -> None:
     with pytest.raises(UserDataError) as caught:

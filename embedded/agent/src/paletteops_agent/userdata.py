@@ -253,7 +253,8 @@ def endpoint_url(given: str) -> str:
     parts = urlsplit(url)
     plain = is_word(url) and not (parts.query or parts.fragment or parts.username)
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise ValueError(f"{given!r} is neither HOST[:PORT] nor an http or https URL")
+        shown = re.sub(r"(^|//)[^/]*@", r"\1********@", given)
+        raise ValueError(f"{shown!r} is neither HOST[:PORT] nor an http or https URL")
     parts.port  # noqa: B018 - raises ValueError for what is no port
     return url
 
