@@ -191,7 +191,7 @@ CASES: dict[str, tuple[Values, Values, tuple[str, ...]]] = {
     "file-of-nothing": (
         {},
         {"palette_agent_file": "/nowhere/agent"},
-        ("There is no file /nowhere/agent where Ansible runs", "Correct its path"),
+        ("There is no file /nowhere/agent where Ansible runs", "Correct palette_agent_file"),
     ),
     "archive-that-is-short": (
         {},
