@@ -28,6 +28,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+class NotThere(AssertionError):
+    """What was asked for is not known to the plane."""
+
+
 class RealPlane:
     """The plane's process, and its API for the tenant's administrator."""
 
@@ -67,7 +71,8 @@ class RealPlane:
             with opener.open(request, timeout=30) as response:
                 content = response.read()
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from None
+            kind = NotThere if error.code == 404 else AssertionError
+            raise kind(f"{method} {path}: {error.code} {error.read().decode()}") from None
         is_json = response.headers.get_content_type() == "application/json"
         return json.loads(content) if content and is_json else content.decode()
 
@@ -112,7 +117,11 @@ class RealPlane:
         until(lambda: self.state(cluster) == ("Running", "Healthy"), seconds, "a healthy cluster")
 
     def health(self, host: str) -> str:
-        return str(self.call("GET", f"/v1/edgehosts/{host}")["status"]["health"].get("state", ""))
+        """Of a host that may not have registered yet."""
+        try:
+            return str(self.call("GET", f"/v1/edgehosts/{host}")["status"]["health"].get("state", ""))
+        except NotThere:
+            return ""
 
     def pools_path(self, cluster: str) -> str:
         config = self.call("GET", f"/v1/spectroclusters/{cluster}")["spec"]["cloudConfigRef"]["uid"]
