@@ -234,5 +234,3 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(note.read_text("utf-8")), signal.SIGKILL)
             note.unlink()
-
-    close = stop

@@ -277,7 +277,7 @@ def tried(dist: Path, digest: str, downloads: Downloads, tmp_path_factory: pytes
             found.ran = place.run("agent", "-f", "8")
         yield found
         for machine in machines.values():
-            machine.close()
+            machine.stop()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -331,7 +331,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     needed()
     made = Machine("lone", tmp_path)
     yield made
-    made.close()
+    made.stop()
 
 
 def run(place: Hosts, given: Values, *options: str, timeout: int = 90) -> Ran:

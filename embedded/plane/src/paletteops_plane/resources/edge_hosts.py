@@ -203,7 +203,9 @@ def register(call: Call) -> Json:
     """
     plane = call.plane
     token = edge_tokens.redeem(plane, call.headers.get("edgehosttoken", ""))
-    metadata, spec = plain(call.body.get("metadata", {})), call.body.get("spec", {})
+    body = plain(call.body)
+    # the UID and the pairing key are judged as they came
+    metadata, spec = body.get("metadata", {}), call.body.get("spec", {})
     if spec.get("type", "edge-native") != "edge-native":
         raise invalid("body.spec.type: this plane takes hosts of the type edge-native", field="body.spec.type")
     if "host" not in spec:
@@ -230,7 +232,7 @@ def register(call: Call) -> Json:
     else:
         _check_record(host, project, spec["host"].get("hostPairingKey", ""), claim)
         _merge_metadata(host, metadata)
-    _take_over(plane, host, plain(call.body))
+    _take_over(plane, host, body)
     if claim:
         host.body["_claim"] = digest(claim)
     credential = issue(host)
